@@ -1,0 +1,108 @@
+// Why a frame or a datagram went nowhere. Every frame that comes in is delivered or counted under one of these, and
+// every one of these can be seen with `causeway show drops`.
+
+/// Each case is one counter. The name is stable: it is the key in JSON.
+public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
+    // Frames on their way in from a LAN.
+    case runt
+    case oversized
+    case captureOverrun
+    case captureTruncated
+    case badOffload
+    case filtered
+    // Switching.
+    case linkConstrained
+    case sameSegment
+    case splitHorizon
+    case noReceiver
+    // Towards a peer.
+    case peerDown
+    case transmitFull
+    case keyExhausted
+    case sendFailed
+    // Datagrams from the WAN.
+    case malformedDatagram
+    case unknownStream
+    case authenticationFailed
+    case replayed
+    case puntQueueFull
+    case handshakeRefused
+    case malformedPacking
+    case fragmentLost
+    // Towards a LAN.
+    case deliverFull
+    case portSendFailed
+
+    /// The stable name: lower case with hyphens.
+    public var name: String {
+        switch self {
+        case .runt: "runt"
+        case .oversized: "oversized"
+        case .captureOverrun: "capture-overrun"
+        case .captureTruncated: "capture-truncated"
+        case .badOffload: "bad-offload"
+        case .filtered: "filtered"
+        case .linkConstrained: "link-constrained"
+        case .sameSegment: "same-segment"
+        case .splitHorizon: "split-horizon"
+        case .noReceiver: "no-receiver"
+        case .peerDown: "peer-down"
+        case .transmitFull: "transmit-full"
+        case .keyExhausted: "key-exhausted"
+        case .sendFailed: "send-failed"
+        case .malformedDatagram: "malformed-datagram"
+        case .unknownStream: "unknown-stream"
+        case .authenticationFailed: "authentication-failed"
+        case .replayed: "replayed"
+        case .puntQueueFull: "punt-queue-full"
+        case .handshakeRefused: "handshake-refused"
+        case .malformedPacking: "malformed-packing"
+        case .fragmentLost: "fragment-lost"
+        case .deliverFull: "deliver-full"
+        case .portSendFailed: "port-send-failed"
+        }
+    }
+
+    /// What was dropped: the unit of the counter.
+    public var unit: String {
+        switch self {
+        case .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull, .handshakeRefused,
+            .malformedPacking, .sendFailed:
+            "datagrams"
+        case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:
+            "copies"
+        default:
+            "frames"
+        }
+    }
+
+    /// One sentence for an operator.
+    public var explanation: String {
+        switch self {
+        case .runt: "shorter than an Ethernet header"
+        case .oversized: "longer than \(Limits.frameBytes) octets"
+        case .captureOverrun: "the LAN port's receive buffer was full (the kernel's count)"
+        case .captureTruncated: "the LAN port handed over only a part of the frame"
+        case .badOffload: "offload metadata that does not fit the frame"
+        case .filtered: "the port's filter refused it"
+        case .linkConstrained: "sent to 01:80:c2:00:00:00-0f, which never cross a bridge"
+        case .sameSegment: "the destination is on the port it came from"
+        case .splitHorizon: "came from the mesh for a host at another site"
+        case .noReceiver: "there was no other port and no peer to send it to"
+        case .peerDown: "no tunnel stood to that peer"
+        case .transmitFull: "the buffer towards that peer was full"
+        case .keyExhausted: "that peer's key had reached its limit and no new one was agreed"
+        case .sendFailed: "the kernel refused to send it"
+        case .malformedDatagram: "not a datagram of this protocol"
+        case .unknownStream: "for a session that does not exist here"
+        case .authenticationFailed: "its seal did not open: wrong key or changed on the way"
+        case .replayed: "already received, or too old to tell"
+        case .puntQueueFull: "more handshake datagrams than control could take"
+        case .handshakeRefused: "a handshake that did not authenticate, was replayed, or is for somebody else"
+        case .malformedPacking: "authentic, but its contents could not be parsed"
+        case .fragmentLost: "a part of the frame was lost on the WAN"
+        case .deliverFull: "the buffer towards the LAN port was full"
+        case .portSendFailed: "the LAN port refused it"
+        }
+    }
+}

@@ -1,0 +1,2 @@
+// libsodium, as the system installs it (Debian: libsodium-dev).
+#include <sodium.h>
