@@ -93,3 +93,23 @@ public enum Limits {
     /// The shortest frame carried: an Ethernet header.
     public static let runtBytes = 14
 }
+
+/// A set of LAN ports: one bit each.
+public struct PortSet: Hashable, Sendable, BitwiseCopyable {
+    public var rawValue: UInt16
+    @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
+    @inlinable public init(_ port: PortIndex) { rawValue = 1 << UInt16(port.rawValue & 15) }
+    /// The first `count` ports.
+    @inlinable public init(first count: Int) {
+        rawValue = count >= Limits.ports ? .max : (1 << UInt16(max(count, 0))) &- 1
+    }
+
+    public static let none = PortSet(rawValue: 0)
+
+    @inlinable public var isEmpty: Bool { rawValue == 0 }
+    @inlinable public var count: Int { rawValue.nonzeroBitCount }
+    @inlinable public func contains(_ port: PortIndex) -> Bool { rawValue & PortSet(port).rawValue != 0 }
+    @inlinable public func removing(_ port: PortIndex) -> PortSet {
+        PortSet(rawValue: rawValue & ~PortSet(port).rawValue)
+    }
+}
