@@ -29,5 +29,7 @@ let package = Package(
         // Pure: no I/O, no clock, no randomness.
         .target(name: "Basics", swiftSettings: strict),
         .target(name: "Buffers", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "Switching", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
+        .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
     ]
 )

@@ -61,6 +61,12 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
         }
     }
 
+    /// Copies a part of another block to `destination`. Precondition: it lies within, and fits.
+    @inlinable
+    public mutating func copy(from other: borrowing OwnedBytes, at offset: Int, count length: Int, to destination: Int) {
+        copy(other.bytes(at: offset, count: length), to: destination)
+    }
+
     /// Writes an integer in network order. Precondition: it fits.
     @inlinable @inline(__always)
     public mutating func storeBigEndian<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {

@@ -1,0 +1,283 @@
+// The MAC table: which port or peer a unicast address was last heard from, per VLAN.
+//
+// What it is. A map from (VLAN, MAC address) to a `Location`, filled from the source addresses of frames and consulted
+// for their destinations (IEEE 802.1Q clauses 8.7 and 8.8).
+//
+// What complicates it. Hosts move, so the newest sighting always wins. Hosts vanish, so an entry dies `ageing` after it
+// was last seen. And anyone on a LAN can invent source addresses: a table that simply evicted its oldest entry would let
+// one noisy port push out everybody else's hosts, and their traffic would be flooded over the WAN. So a full table
+// evicts the oldest entry of the location that holds the *most* entries. A flooding port then displaces only itself.
+//
+//     index (hash -> entry)        pool of entries, each in two lists at most:
+//     [..][..][ 7 ][..]            - its location's list, most recently seen first
+//               |                  - the free list
+//               +--> entry 7: key, location, seen, newer <-> older
+//
+// Lookups and learning are O(1); eviction is O(locations); ageing looks at the old end of each location's list only.
+
+import Basics
+import Buffers
+
+/// Where a host is: behind a LAN port of this gateway, or behind a peer.
+public struct Location: Hashable, Sendable, BitwiseCopyable {
+    public let rawValue: UInt16
+
+    @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
+    @inlinable public init(_ port: PortIndex) { rawValue = UInt16(port.rawValue) }
+    @inlinable public init(_ peer: PeerIndex) { rawValue = UInt16(Limits.ports) &+ peer.rawValue }
+
+    @inlinable public var index: Int { Int(rawValue) }
+    /// `nil` when it is a peer.
+    @inlinable public var port: PortIndex? { index < Limits.ports ? PortIndex(index) : nil }
+    /// `nil` when it is a port.
+    @inlinable public var peer: PeerIndex? { index < Limits.ports ? nil : PeerIndex(index &- Limits.ports) }
+
+    /// How many locations a gateway with that many peers has.
+    public static func count(peers: Int) -> Int { Limits.ports + peers }
+}
+
+/// A row of the table, for operators.
+public struct MACEntry: Hashable, Sendable, BitwiseCopyable {
+    public var address: MACAddress
+    public var vlan: VLAN
+    public var location: Location
+    /// When a frame from the address was last seen, to within a second or 1/64 of the ageing time.
+    public var seen: Instant
+
+    public init(address: MACAddress, vlan: VLAN, location: Location, seen: Instant) {
+        self.address = address
+        self.vlan = vlan
+        self.location = location
+        self.seen = seen
+    }
+}
+
+public struct MACTable: ~Copyable {
+    @usableFromInline
+    struct Entry: BitwiseCopyable {
+        /// VLAN in bits 48–60, address below. Only meaningful while the entry is in a location's list.
+        var key: UInt64 = 0
+        var seen: Instant = .zero
+        /// The neighbour seen more recently, or -1. Also unused on the free list.
+        var newer: Int32 = -1
+        /// The neighbour seen less recently, or -1. On the free list: the next free entry.
+        var older: Int32 = -1
+        /// `vacant` on the free list.
+        var location: UInt16 = Entry.vacant
+
+        static let vacant = UInt16.max
+    }
+
+    /// One location's entries, as the ends of their list.
+    @usableFromInline
+    struct List: BitwiseCopyable {
+        var newest: Int32 = -1
+        var oldest: Int32 = -1
+        var count: Int32 = 0
+    }
+
+    public enum Outcome: Sendable {
+        case learned
+        case refreshed
+        case moved(from: Location)
+        /// A group or zero address, which is nobody's.
+        case ignored
+    }
+
+    /// The most entries it holds.
+    public let limit: Int
+    /// How long an entry outlives its last sighting.
+    public let ageing: Interval
+    /// Entries held.
+    public private(set) var count = 0
+    public private(set) var moves: UInt64 = 0
+    /// Entries pushed out because the table was full.
+    public private(set) var evictions: UInt64 = 0
+
+    /// A sighting closer than this to the last one changes nothing: keeps the hot path from writing.
+    private let granularity: Interval
+    private let secret: HashSecret
+    private var index: HashIndex
+    private var entries: FixedArray<Entry>
+    private var lists: FixedArray<List>
+    private var free: Int32
+
+    /// - Parameters:
+    ///   - limit: entries; at least 1.
+    ///   - locations: `Location.count(peers:)`.
+    public init(limit: Int, ageing: Interval, locations: Int, secret: HashSecret) {
+        precondition(limit > 0 && limit <= 1 << 24)
+        self.limit = limit
+        self.ageing = ageing
+        self.secret = secret
+        granularity = min(.seconds(1), ageing / 64)
+        index = HashIndex(entries: limit)
+        entries = FixedArray(count: limit) { place in
+            var entry = Entry()
+            entry.older = place + 1 < limit ? Int32(place + 1) : -1
+            return entry
+        }
+        lists = FixedArray(count: locations) { _ in List() }
+        free = 0
+    }
+
+    @inline(__always)
+    private static func key(_ address: MACAddress, _ vlan: VLAN) -> UInt64 {
+        UInt64(vlan.rawValue) << 48 | address.rawValue
+    }
+
+    /// Where to send a frame for `address`; `nil` when unknown or too old.
+    public func lookup(_ address: MACAddress, on vlan: VLAN, at now: Instant) -> Location? {
+        guard let place = find(MACTable.key(address, vlan)) else { return nil }
+        let entry = entries[place]
+        return now - entry.seen > ageing ? nil : Location(rawValue: entry.location)
+    }
+
+    /// Notes that a frame from `address` came from `location`.
+    public mutating func learn(_ address: MACAddress, on vlan: VLAN, from location: Location, at now: Instant) -> Outcome {
+        if address.isGroup || address == .zero { return .ignored }
+        let key = MACTable.key(address, vlan)
+        let hash = secret.hash(key)
+        guard let place = find(key, hash) else {
+            insert(key, hash, location, now)
+            return .learned
+        }
+        let former = entries[place].location
+        if former == location.rawValue {
+            if now - entries[place].seen >= granularity { touch(place, now) }
+            return .refreshed
+        }
+        unlink(place)
+        entries[place].seen = now
+        link(place, to: location.rawValue)
+        moves &+= 1
+        return .moved(from: Location(rawValue: former))
+    }
+
+    /// Removes entries that are too old, at most `budget` of them. Returns how many went.
+    @discardableResult
+    public mutating func expire(at now: Instant, budget: Int) -> Int {
+        var removed = 0
+        for location in 0..<lists.count {
+            while removed < budget {
+                let oldest = Int(lists[location].oldest)
+                guard oldest >= 0, now - entries[oldest].seen > ageing else { break }
+                remove(oldest)
+                removed += 1
+            }
+        }
+        return removed
+    }
+
+    /// Removes every entry of a location: its peer is down, its port is gone. O(entries removed).
+    public mutating func forget(_ location: Location) {
+        while lists[location.index].newest >= 0 { remove(Int(lists[location.index].newest)) }
+    }
+
+    public func count(at location: Location) -> Int { Int(lists[location.index].count) }
+
+    /// The row in pool place `place`, below `limit`; `nil` where the place is free. Walking all places lists the table.
+    public func row(_ place: Int) -> MACEntry? {
+        let entry = entries[place]
+        guard entry.location != Entry.vacant else { return nil }
+        return MACEntry(
+            address: MACAddress(rawValue: entry.key), vlan: VLAN(rawValue: UInt16(truncatingIfNeeded: entry.key >> 48)),
+            location: Location(rawValue: entry.location), seen: entry.seen)
+    }
+
+    // MARK: Below: the pool and its lists
+
+    @inline(__always)
+    private func find(_ key: UInt64) -> Int? { find(key, secret.hash(key)) }
+
+    @inline(__always)
+    private func find(_ key: UInt64, _ hash: UInt32) -> Int? {
+        var position = index.first(hash)
+        while let found = position {
+            let place = index.entry(at: found)
+            if entries[place].key == key { return place }
+            position = index.next(after: found, hash)
+        }
+        return nil
+    }
+
+    private mutating func insert(_ key: UInt64, _ hash: UInt32, _ location: Location, _ now: Instant) {
+        if free < 0 {
+            evict()
+        }
+        let place = Int(free)
+        free = entries[place].older
+        entries[place].key = key
+        entries[place].seen = now
+        link(place, to: location.rawValue)
+        index.insert(hash, entry: place)
+        count &+= 1
+    }
+
+    /// Frees one entry: the oldest of the location with the most, the lowest such location among equals.
+    private mutating func evict() {
+        var fullest = 0
+        for location in 1..<lists.count where lists[location].count > lists[fullest].count { fullest = location }
+        remove(Int(lists[fullest].oldest))
+        evictions &+= 1
+    }
+
+    private mutating func remove(_ place: Int) {
+        index.remove(secret.hash(entries[place].key), entry: place)
+        unlink(place)
+        entries[place].location = Entry.vacant
+        entries[place].older = free
+        free = Int32(truncatingIfNeeded: place)
+        count &-= 1
+    }
+
+    private mutating func touch(_ place: Int, _ now: Instant) {
+        entries[place].seen = now
+        let location = entries[place].location
+        if lists[Int(location)].newest == Int32(truncatingIfNeeded: place) { return }
+        unlink(place)
+        link(place, to: location)
+    }
+
+    private mutating func link(_ place: Int, to location: UInt16) {
+        let list = Int(location)
+        let newest = lists[list].newest
+        entries[place].location = location
+        entries[place].newer = -1
+        entries[place].older = newest
+        if newest >= 0 { entries[Int(newest)].newer = Int32(truncatingIfNeeded: place) }
+        lists[list].newest = Int32(truncatingIfNeeded: place)
+        if lists[list].oldest < 0 { lists[list].oldest = Int32(truncatingIfNeeded: place) }
+        lists[list].count &+= 1
+    }
+
+    private mutating func unlink(_ place: Int) {
+        let entry = entries[place]
+        let list = Int(entry.location)
+        if entry.newer >= 0 { entries[Int(entry.newer)].older = entry.older } else { lists[list].newest = entry.older }
+        if entry.older >= 0 { entries[Int(entry.older)].newer = entry.newer } else { lists[list].oldest = entry.newer }
+        lists[list].count &-= 1
+    }
+
+    /// Debug and tests: every invariant of the picture above.
+    public func checkInvariants() {
+        var listed = 0
+        for location in 0..<lists.count {
+            var place = lists[location].newest
+            var newer: Int32 = -1
+            var length: Int32 = 0
+            while place >= 0 {
+                let entry = entries[Int(place)]
+                precondition(Int(entry.location) == location && entry.newer == newer)
+                precondition(newer < 0 || entries[Int(newer)].seen >= entry.seen, "a list is ordered by last sighting")
+                precondition(find(entry.key) == Int(place), "every entry is found by its key")
+                newer = place
+                place = entry.older
+                length += 1
+            }
+            precondition(length == lists[location].count && lists[location].oldest == newer)
+            listed += Int(length)
+        }
+        precondition(listed == count && count <= limit)
+    }
+}

@@ -1,0 +1,154 @@
+// The datagrams that cross the WAN, octet by octet. Everything is in network order.
+//
+//     0               1               2               3
+//     +---------------+---------------+-------------------------------+
+//     | kind = 4      | flags | hops  | origin tag: the sending lane  |   sealed datagram of a pair's stream
+//     +---------------+---------------+-------------------------------+
+//     | stream identifier: chosen by the receiver in the handshake    |
+//     +---------------------------------------------------------------+
+//     | counter, 64 bit: never repeats under one key                  |
+//     +---------------------------------------------------------------+
+//     | sealed: packing header, frames, padding                       |
+//     +---------------------------------------------------------------+
+//     | tag, 128 bit                                                  |
+//     +---------------------------------------------------------------+
+//
+//     kind = 1, version, 0, 0 | Noise message 1 | mac, 128 bit                       initiation
+//     kind = 2, version, 0, 0 | receiver's stream identifier | Noise message 2 | mac  response
+//
+// The first sixteen octets of a sealed datagram are authenticated with the hop count (the low half of octet 1) taken as
+// zero: it is the one field that a relay may change. The mac of a handshake datagram is keyed with the receiver's public
+// key: whoever does not know whom he is talking to is refused before any public-key work.
+
+import Basics
+
+public enum DatagramKind: UInt8, Sendable {
+    case initiation = 1
+    case response = 2
+    case sealed = 4
+}
+
+/// Field offsets and sizes of a sealed datagram, in octets.
+public enum SealedLayout {
+    public static let kind = 0
+    public static let flags = 1
+    public static let originTag = 2
+    public static let stream = 4
+    public static let counter = 8
+    public static let headerBytes = 16
+    public static let tagBytes = 16
+    /// What sealing adds to the packed frames.
+    public static let overhead = headerBytes + tagBytes
+    /// The mask that takes the hop count out of octet 1.
+    public static let flagsMask: UInt8 = 0xF0
+}
+
+/// A handshake's first datagram.
+struct Initiation {
+    static let version: UInt8 = 1
+    static let prologue = Array("Causeway pair session 1".utf8)
+
+    /// What is inside the Noise message. Longer payloads are accepted: later versions may add fields.
+    struct Payload: Equatable {
+        /// Nanoseconds since 1970 by the sender's clock: an initiation that is not newer than the last is refused.
+        var timestamp: UInt64
+        /// Where the sender wants sealed datagrams to be addressed.
+        var stream: UInt32
+        /// The ciphers the sender can use.
+        var ciphers: CipherSet
+
+        static let minimumBytes = 13
+
+        var encoded: [UInt8] { bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] }
+
+        init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet) {
+            self.timestamp = timestamp
+            self.stream = stream
+            self.ciphers = ciphers
+        }
+
+        init?(_ bytes: [UInt8]) {
+            guard bytes.count >= Payload.minimumBytes else { return nil }
+            timestamp = integer(bytes[0..<8])
+            stream = integer(bytes[8..<12])
+            ciphers = CipherSet(rawValue: bytes[12])
+        }
+    }
+
+    static let headerBytes = 4
+    static let minimumBytes = headerBytes + NoiseHandshake.firstOverhead + Payload.minimumBytes + HandshakeMAC.bytes
+
+    static func datagram(message: [UInt8], to receiver: PublicKey) -> [UInt8] {
+        HandshakeMAC.appended(to: [DatagramKind.initiation.rawValue, version, 0, 0] + message, for: receiver)
+    }
+
+    /// The Noise message inside; `nil` for a foreign version or length.
+    static func message(in datagram: [UInt8]) -> [UInt8]? {
+        guard datagram.count >= minimumBytes, datagram[1] == version else { return nil }
+        return Array(datagram[headerBytes..<(datagram.count - HandshakeMAC.bytes)])
+    }
+}
+
+/// A handshake's second datagram.
+struct Response {
+    struct Payload: Equatable {
+        var stream: UInt32
+        var cipher: Cipher
+
+        static let minimumBytes = 5
+
+        var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] }
+
+        init(stream: UInt32, cipher: Cipher) {
+            self.stream = stream
+            self.cipher = cipher
+        }
+
+        init?(_ bytes: [UInt8]) {
+            guard bytes.count >= Payload.minimumBytes, let cipher = Cipher(rawValue: bytes[4]) else { return nil }
+            stream = integer(bytes[0..<4])
+            self.cipher = cipher
+        }
+    }
+
+    static let headerBytes = 8
+    static let minimumBytes = headerBytes + NoiseHandshake.secondOverhead + Payload.minimumBytes + HandshakeMAC.bytes
+
+    static func datagram(message: [UInt8], for stream: UInt32, to receiver: PublicKey) -> [UInt8] {
+        let head = [DatagramKind.response.rawValue, Initiation.version, 0, 0] + bigEndian(stream)
+        return HandshakeMAC.appended(to: head + message, for: receiver)
+    }
+
+    /// The stream it answers to and the Noise message; `nil` for a foreign version or length.
+    static func parse(_ datagram: [UInt8]) -> (stream: UInt32, message: [UInt8])? {
+        guard datagram.count >= minimumBytes, datagram[1] == Initiation.version else { return nil }
+        return (integer(datagram[4..<8]), Array(datagram[headerBytes..<(datagram.count - HandshakeMAC.bytes)]))
+    }
+}
+
+/// The 128-bit mac at the end of handshake datagrams: BLAKE2b keyed by a hash of the receiver's public key.
+enum HandshakeMAC {
+    static let bytes = 16
+
+    private static func key(_ receiver: PublicKey) -> [UInt8] {
+        Primitives.hash(Array("Causeway handshake mac 1".utf8) + receiver.bytes, length: 32)
+    }
+
+    static func appended(to datagram: [UInt8], for receiver: PublicKey) -> [UInt8] {
+        datagram + Primitives.hash(datagram, key: key(receiver), length: bytes)
+    }
+
+    static func isValid(_ datagram: [UInt8], for receiver: PublicKey) -> Bool {
+        guard datagram.count > bytes else { return false }
+        let expected = Primitives.hash(Array(datagram.dropLast(bytes)), key: key(receiver), length: bytes)
+        return Primitives.equal(expected, Array(datagram.suffix(bytes)))
+    }
+}
+
+func bigEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+    (0..<MemoryLayout<T>.size).reversed().map { UInt8(truncatingIfNeeded: value >> T(8 * $0)) }
+}
+
+func integer<T: FixedWidthInteger>(_ bytes: ArraySlice<UInt8>) -> T {
+    bytes.reduce(0) { $0 << 8 | T($1) }
+}

@@ -1,0 +1,179 @@
+// Packing: frames laid end to end into datagrams of exactly the path's size, in the manner of RFC 9347's aggregation and
+// fragmentation. A frame that does not fit runs on into the next datagram, so a busy stream yields full, equal datagrams,
+// which is what UDP segmentation offload wants, and a long frame crosses a short path without IP fragments.
+//
+//     | header 16 | offset | record | record | record ...   | tag 16 |   datagram n: full
+//     | header 16 | offset | ...record | record |   | tag 16 |           datagram n+1: as long as it needs to be
+//                     |                  ^
+//                     +--- octets until the first record that starts here (may point beyond this datagram)
+//
+//     record = | kind, 2 bit | length, 14 bit | octets |        kind 0: frame, 1: control message, others: skipped
+//     length 0, or fewer than two octets left: padding to the end
+//
+// No frame waits: what is open when a batch ends is closed, short, and sent.
+
+import Basics
+import Buffers
+
+/// The form of the packed part, in octets.
+public enum PackingLayout {
+    public static let headerBytes = 2
+    public static let recordHeaderBytes = 2
+    public static let lengthMask: UInt16 = 0x3FFF
+    /// Octets of a sealed datagram before the first packed octet.
+    public static let bodyStart = SealedLayout.headerBytes + headerBytes
+    /// What a datagram adds to the records in it.
+    public static let overhead = SealedLayout.overhead + headerBytes
+}
+
+public enum RecordKind: UInt16, Sendable, BitwiseCopyable {
+    case frame = 0
+    case control = 1
+}
+
+/// What a packer needs of the stream that its datagrams go out on.
+public struct StreamSender: ~Copyable {
+    public let key: SessionKey
+    /// The identifier the receiver chose.
+    public let stream: UInt32
+    public let originTag: UInt16
+    /// The next counter. Only ever grows; never reaches `limit`.
+    public private(set) var counter: UInt64 = 0
+    /// Counters at and above this one are never used.
+    public let limit: UInt64
+
+    /// Far below the counter's end, so that no arithmetic on it can wrap.
+    public static let hardLimit: UInt64 = 1 << 62
+
+    public init(key: consuming SessionKey, stream: UInt32, originTag: UInt16, limit: UInt64 = hardLimit) {
+        self.key = key
+        self.stream = stream
+        self.originTag = originTag
+        self.limit = min(limit, StreamSender.hardLimit)
+    }
+
+    /// How many datagrams may still be sealed.
+    public var remaining: UInt64 { limit &- counter }
+
+    mutating func takeCounter() -> UInt64 {
+        defer { counter &+= 1 }
+        return counter
+    }
+}
+
+/// The datagrams being built for one peer. All that are finished lie end to end from the start of its memory, each
+/// `datagramSize` long but the last.
+public struct Packer: ~Copyable {
+    /// The size of a full datagram, in octets of UDP payload.
+    public let datagramSize: Int
+    private var storage: OwnedBytes
+    /// Where the open datagram starts; everything before is finished.
+    private var start = 0
+    /// Where the next octet goes; equal to `start` when no datagram is open.
+    private var cursor = 0
+
+    /// - Parameters:
+    ///   - datagramSize: octets of UDP payload; at least 128.
+    ///   - capacity: octets that may wait between two drains.
+    public init(datagramSize: Int, capacity: Int = 192 * 1024) {
+        precondition(datagramSize >= 128 && datagramSize <= 65_507 && capacity >= 2 * datagramSize)
+        self.datagramSize = datagramSize
+        storage = OwnedBytes(count: capacity / datagramSize * datagramSize)
+    }
+
+    /// Octets in finished datagrams.
+    public var finishedBytes: Int { start }
+    public var hasOpenDatagram: Bool { cursor > start }
+
+    /// Octets of records that a full datagram holds.
+    private var bodySize: Int { datagramSize &- PackingLayout.overhead }
+
+    /// True while records of `bytes` octets in all, record headers included, are sure to fit.
+    public func hasRoom(for bytes: Int) -> Bool {
+        let needed = bytes / bodySize &+ 2
+        return start &+ needed &* datagramSize <= storage.count
+    }
+
+    /// Adds one record. False, with nothing changed, when there is no room or the key has no counters left.
+    /// Precondition: 1 to 16,383 octets.
+    public mutating func append(_ record: RawSpan, kind: RecordKind = .frame, sender: inout StreamSender) -> Bool {
+        let count = record.byteCount
+        precondition(count > 0 && count <= Int(PackingLayout.lengthMask))
+        let spanned = count / bodySize &+ 2
+        guard start &+ (spanned &+ 1) &* datagramSize <= storage.count, sender.remaining > UInt64(spanned &+ 1) else {
+            return false
+        }
+        // A record starts only where its header and at least one octet fit.
+        if hasOpenDatagram && room < PackingLayout.recordHeaderBytes &+ 1 { closeFull(&sender) }
+        if !hasOpenDatagram { open(continuing: 0) }
+        storage.storeBigEndian(kind.rawValue << 14 | UInt16(truncatingIfNeeded: count), at: cursor)
+        cursor &+= PackingLayout.recordHeaderBytes
+        var taken = 0
+        while true {
+            let part = min(room, count &- taken)
+            storage.copy(record.extracting(taken..<(taken &+ part)), to: cursor)
+            cursor &+= part
+            taken &+= part
+            if taken == count { break }
+            closeFull(&sender)
+            open(continuing: count &- taken)
+        }
+        if room == 0 { closeFull(&sender) }
+        return true
+    }
+
+    /// Ends the batch: seals the open datagram as short as it is.
+    public mutating func finish(sender: inout StreamSender) {
+        if hasOpenDatagram { close(&sender) }
+    }
+
+    /// A datagram without records: a sign of life. False when there is no room or no counter.
+    public mutating func appendEmpty(sender: inout StreamSender) -> Bool {
+        guard !hasOpenDatagram, start &+ datagramSize <= storage.count, sender.remaining > 0 else { return false }
+        open(continuing: 0)
+        close(&sender)
+        return true
+    }
+
+    /// The finished datagrams, end to end: lent until the next change.
+    @_lifetime(borrow self)
+    public func finished() -> RawSpan { storage.bytes(at: 0, count: start) }
+
+    /// Forgets the finished datagrams. Precondition: none is open.
+    public mutating func removeAll() {
+        precondition(!hasOpenDatagram)
+        start = 0
+        cursor = 0
+    }
+
+    // MARK: Below: one datagram
+
+    /// Octets that still fit into the open datagram.
+    private var room: Int { start &+ datagramSize &- SealedLayout.tagBytes &- cursor }
+
+    private mutating func open(continuing rest: Int) {
+        storage.storeBigEndian(UInt16(truncatingIfNeeded: rest), at: start &+ SealedLayout.headerBytes)
+        cursor = start &+ PackingLayout.bodyStart
+    }
+
+    /// Pads to the full size and seals.
+    private mutating func closeFull(_ sender: inout StreamSender) {
+        while room > 0 {
+            storage.storeBigEndian(UInt8(0), at: cursor)
+            cursor &+= 1
+        }
+        close(&sender)
+    }
+
+    private mutating func close(_ sender: inout StreamSender) {
+        let counter = sender.takeCounter()
+        let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(sender.originTag) << 32 | UInt64(sender.stream)
+        storage.storeBigEndian(head, at: start)
+        storage.storeBigEndian(counter, at: start &+ SealedLayout.counter)
+        let length = cursor &+ SealedLayout.tagBytes &- start
+        var datagram = storage.mutableBytes(at: start, count: length)
+        sender.key.seal(&datagram, counter: counter)
+        start &+= length
+        cursor = start
+    }
+}

@@ -1,0 +1,239 @@
+// Unpacking: the records of opened datagrams, in the order the datagrams arrive. Records that lie within one datagram are
+// lent from where they are. A record that runs over several is put together from pieces, each kept under the counter of
+// its datagram: the pieces of one record have consecutive counters under one key, so a record can only ever be joined
+// from what was one record. Nothing that arrives whole waits; a piece waits in a bounded place for a bounded time.
+//
+//     datagram c       ... | head of X |          piece c:   tail = head of X, total length known from its header
+//     datagram c+1     | middle of X   |          piece c+1: continuation, "more follows"
+//     datagram c+2     | end of X | ...           piece c+2: continuation, "the last"
+//
+// A piece slot is reused by the counter that is `slots` later; a piece that was still waiting then, or longer than
+// `patience`, is a lost frame.
+
+import Basics
+import Buffers
+
+/// What one opened datagram brings; walk with `Unpacker.next`.
+public struct UnpackCursor: BitwiseCopyable, Sendable {
+    @usableFromInline var position: Int
+    @usableFromInline var end: Int
+}
+
+public enum UnpackStep: Sendable, BitwiseCopyable {
+    /// A whole record at `offset` of the datagram.
+    case record(RecordKind, offset: Int, count: Int)
+    /// A record of an unknown kind was passed over.
+    case skipped
+    /// A record that runs on was put aside; it is the datagram's last.
+    case partial
+    /// The contents contradict themselves; the rest is passed over.
+    case malformed
+    case end
+}
+
+/// Puts records that were cut back together, for the streams that come from one peer.
+public struct Reassembler: ~Copyable {
+    /// Datagrams whose pieces can wait at once.
+    public static let slots = 64
+    /// How long a piece waits for its neighbours.
+    public static let patience = Interval.milliseconds(200)
+
+    private struct Piece: BitwiseCopyable {
+        var stream: UInt32 = 0
+        var counter: UInt64 = 0
+        var arrived = Instant.zero
+        /// A continuation at the datagram's start; 0 when there is none or it is used up.
+        var headCount = 0
+        /// True when the record goes on behind this datagram.
+        var headGoesOn = false
+        /// Octets of the record that remain from this datagram on, as its packing header says.
+        var headRemaining = 0
+        /// The start of a record at the datagram's end; 0 when there is none or it is used up.
+        var tailCount = 0
+        var tailTotal = 0
+        var tailKind = RecordKind.frame
+
+        var isWaiting: Bool { headCount > 0 || tailCount > 0 }
+        /// Records that are lost when the piece is given up: one that started here, one that would have ended here.
+        var records: UInt64 { (tailCount > 0 ? 1 : 0) + (headCount > 0 && !headGoesOn ? 1 : 0) }
+    }
+
+    private let datagramSize: Int
+    private var pieces: FixedArray<Piece>
+    /// Two areas a slot: the head's octets, then the tail's.
+    private var storage: OwnedBytes
+    private var joined: OwnedBytes
+    private var waiting = 0
+    /// Records given up because a part never came.
+    public private(set) var lost: UInt64 = 0
+
+    /// - Parameter datagramSize: the longest datagram that will be handled, in octets.
+    public init(datagramSize: Int) {
+        self.datagramSize = datagramSize
+        pieces = FixedArray(count: Reassembler.slots) { _ in Piece() }
+        storage = OwnedBytes(count: Reassembler.slots * 2 * datagramSize)
+        joined = OwnedBytes(count: Int(PackingLayout.lengthMask) + 1)
+    }
+
+    public var isWaiting: Bool { waiting > 0 }
+
+    /// Begins a datagram that was opened: puts a continuation at its start aside, and says where the records begin.
+    /// `text` is the opened text: packing header and body. `nil` when it is no packing header, or longer than was agreed.
+    public mutating func begin(_ text: RawSpan, stream: UInt32, counter: UInt64, at now: Instant) -> UnpackCursor? {
+        guard text.byteCount <= datagramSize else { return nil }
+        if text.byteCount == 0 { return UnpackCursor(position: 0, end: 0) }
+        guard text.byteCount >= PackingLayout.headerBytes else { return nil }
+        let remaining = Int(UInt16(bigEndianIn: text, at: 0))
+        let body = text.byteCount &- PackingLayout.headerBytes
+        let head = min(remaining, body)
+        if head > 0 {
+            let slot = claim(stream, counter, now)
+            let place = headOffset(slot)
+            storage.copy(text.extracting(PackingLayout.headerBytes..<(PackingLayout.headerBytes &+ head)), to: place)
+            pieces[slot].headCount = head
+            pieces[slot].headRemaining = remaining
+            pieces[slot].headGoesOn = remaining > body
+        }
+        return UnpackCursor(position: PackingLayout.headerBytes &+ head, end: text.byteCount)
+    }
+
+    /// The next record of a datagram that was begun.
+    public mutating func next(
+        _ cursor: inout UnpackCursor, _ text: RawSpan, stream: UInt32, counter: UInt64, at now: Instant
+    ) -> UnpackStep {
+        let left = cursor.end &- cursor.position
+        guard left >= PackingLayout.recordHeaderBytes, text.byteCount >= cursor.end else { return .end }
+        let word = UInt16(bigEndianIn: text, at: cursor.position)
+        let count = Int(word & PackingLayout.lengthMask)
+        if count == 0 {
+            cursor.position = cursor.end
+            return word == 0 ? .end : .malformed
+        }
+        let offset = cursor.position &+ PackingLayout.recordHeaderBytes
+        let kind = RecordKind(rawValue: word >> 14)
+        if offset &+ count <= cursor.end {
+            cursor.position = offset &+ count
+            guard let kind else { return .skipped }
+            return .record(kind, offset: offset, count: count)
+        }
+        let part = cursor.end &- offset
+        cursor.position = cursor.end
+        guard part > 0 else { return .malformed }
+        guard let kind else { return .skipped }
+        let slot = claim(stream, counter, now)
+        let place = tailOffset(slot)
+        storage.copy(text.extracting(offset..<(offset &+ part)), to: place)
+        pieces[slot].tailCount = part
+        pieces[slot].tailTotal = count
+        pieces[slot].tailKind = kind
+        return .partial
+    }
+
+    /// After a datagram brought a piece: joins a record that its continuation, or its tail, completes. Call until `nil`; at
+    /// most two records result. The octets are `joinedRecord(count)`.
+    public mutating func join(stream: UInt32, counter: UInt64, at now: Instant) -> (kind: RecordKind, count: Int)? {
+        guard let slot = find(stream, counter) else { return nil }
+        if pieces[slot].headCount > 0, let result = join(from: counter &- 1, walkingBack: true, stream, now) { return result }
+        if pieces[slot].tailCount > 0 { return join(from: counter, walkingBack: false, stream, now) }
+        return nil
+    }
+
+    @_lifetime(borrow self)
+    public func joinedRecord(_ count: Int) -> RawSpan { joined.bytes(at: 0, count: count) }
+
+    /// Gives up pieces that have waited too long.
+    public mutating func handleTimeout(at now: Instant) {
+        if waiting == 0 { return }
+        for slot in 0..<pieces.count where pieces[slot].isWaiting && now - pieces[slot].arrived > Reassembler.patience {
+            abandon(slot)
+        }
+    }
+
+    // MARK: Below: pieces
+
+    private func headOffset(_ slot: Int) -> Int { slot &* 2 &* datagramSize }
+    private func tailOffset(_ slot: Int) -> Int { (slot &* 2 &+ 1) &* datagramSize }
+
+    /// The slot for a datagram's pieces, cleared of what an earlier one left.
+    private mutating func claim(_ stream: UInt32, _ counter: UInt64, _ now: Instant) -> Int {
+        let slot = Int(counter % UInt64(Reassembler.slots))
+        if pieces[slot].isWaiting {
+            if pieces[slot].stream == stream && pieces[slot].counter == counter { return slot }
+            abandon(slot)
+        }
+        pieces[slot] = Piece()
+        pieces[slot].stream = stream
+        pieces[slot].counter = counter
+        pieces[slot].arrived = now
+        waiting &+= 1
+        return slot
+    }
+
+    private mutating func abandon(_ slot: Int) {
+        lost &+= pieces[slot].records
+        pieces[slot].headCount = 0
+        pieces[slot].tailCount = 0
+        waiting &-= 1
+    }
+
+    private func find(_ stream: UInt32, _ counter: UInt64) -> Int? {
+        let slot = Int(counter % UInt64(Reassembler.slots))
+        let piece = pieces[slot]
+        return piece.isWaiting && piece.stream == stream && piece.counter == counter ? slot : nil
+    }
+
+    /// Finds the record's first piece at or before `counter`, then follows its continuations to the last.
+    private mutating func join(
+        from counter: UInt64, walkingBack: Bool, _ stream: UInt32, _ now: Instant
+    ) -> (kind: RecordKind, count: Int)? {
+        var first = counter
+        if walkingBack {
+            var steps = 0
+            while let slot = find(stream, first), pieces[slot].tailCount == 0, pieces[slot].headGoesOn, steps < Reassembler.slots {
+                first &-= 1
+                steps &+= 1
+            }
+        }
+        guard let start = find(stream, first), pieces[start].tailCount > 0 else { return nil }
+        let total = pieces[start].tailTotal
+        var have = pieces[start].tailCount
+        var last = first
+        while have < total {
+            last &+= 1
+            guard last &- first < UInt64(Reassembler.slots), let slot = find(stream, last),
+                pieces[slot].headCount > 0, pieces[slot].headRemaining == total &- have
+            else { return nil }
+            have &+= pieces[slot].headCount
+            if pieces[slot].headGoesOn != (have < total) { return nil }
+        }
+        return (pieces[start].tailKind, collect(first, last, stream))
+    }
+
+    /// Copies the pieces together and frees their parts.
+    private mutating func collect(_ first: UInt64, _ last: UInt64, _ stream: UInt32) -> Int {
+        var count = 0
+        var counter = first
+        while counter <= last {
+            let slot = Int(counter % UInt64(Reassembler.slots))
+            let isTail = counter == first
+            let part = isTail ? pieces[slot].tailCount : pieces[slot].headCount
+            let offset = isTail ? tailOffset(slot) : headOffset(slot)
+            joined.copy(from: storage, at: offset, count: part, to: count)
+            count &+= part
+            if isTail { pieces[slot].tailCount = 0 } else { pieces[slot].headCount = 0 }
+            if !pieces[slot].isWaiting { waiting &-= 1 }
+            counter &+= 1
+        }
+        return count
+    }
+}
+
+extension UInt16 {
+    /// Precondition: two octets are there.
+    @inline(__always)
+    init(bigEndianIn span: RawSpan, at offset: Int) {
+        precondition(offset >= 0 && offset &+ 2 <= span.byteCount)
+        // SAFETY: checked above.
+        self = unsafe UInt16(bigEndian: span.unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt16.self))
+    }
+}
