@@ -29,7 +29,11 @@ let package = Package(
         // Pure: no I/O, no clock, no randomness.
         .target(name: "Basics", swiftSettings: strict),
         .target(name: "Buffers", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "Wire", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "Switching", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
         .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
+        .target(
+            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels"],
+            swiftSettings: strict),
     ]
 )

@@ -1,7 +1,8 @@
 // A block of memory with one owner, allocated once. Lanes keep all that they write to in blocks of this kind, so that
 // the fast path never allocates. Bytes are reached through spans that cannot outlive the borrow.
 
-/// `count` octets, zeroed at first, freed with the value.
+/// `count` octets, freed with the value. What they hold before they are written to is unspecified: a large block costs
+/// memory only where it is used.
 @safe
 public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     @usableFromInline let base: UnsafeMutableRawPointer
@@ -11,7 +12,6 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     public init(count: Int, alignment: Int = 64) {
         precondition(count > 0)
         unsafe base = .allocate(byteCount: count, alignment: alignment)
-        unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: count)
         self.count = count
     }
 

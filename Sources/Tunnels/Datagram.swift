@@ -44,30 +44,30 @@ public enum SealedLayout {
 }
 
 /// A handshake's first datagram.
-struct Initiation {
-    static let version: UInt8 = 1
-    static let prologue = Array("Causeway pair session 1".utf8)
+package struct Initiation {
+    package static let version: UInt8 = 1
+    package static let prologue = Array("Causeway pair session 1".utf8)
 
     /// What is inside the Noise message. Longer payloads are accepted: later versions may add fields.
-    struct Payload: Equatable {
+    package struct Payload: Equatable {
         /// Nanoseconds since 1970 by the sender's clock: an initiation that is not newer than the last is refused.
-        var timestamp: UInt64
+        package var timestamp: UInt64
         /// Where the sender wants sealed datagrams to be addressed.
-        var stream: UInt32
+        package var stream: UInt32
         /// The ciphers the sender can use.
-        var ciphers: CipherSet
+        package var ciphers: CipherSet
 
-        static let minimumBytes = 13
+        package static let minimumBytes = 13
 
-        var encoded: [UInt8] { bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] }
+        package var encoded: [UInt8] { bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] }
 
-        init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet) {
+        package init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet) {
             self.timestamp = timestamp
             self.stream = stream
             self.ciphers = ciphers
         }
 
-        init?(_ bytes: [UInt8]) {
+        package init?(_ bytes: [UInt8]) {
             guard bytes.count >= Payload.minimumBytes else { return nil }
             timestamp = integer(bytes[0..<8])
             stream = integer(bytes[8..<12])
@@ -75,70 +75,70 @@ struct Initiation {
         }
     }
 
-    static let headerBytes = 4
-    static let minimumBytes = headerBytes + NoiseHandshake.firstOverhead + Payload.minimumBytes + HandshakeMAC.bytes
+    package static let headerBytes = 4
+    package static let minimumBytes = headerBytes + NoiseHandshake.firstOverhead + Payload.minimumBytes + HandshakeMAC.bytes
 
-    static func datagram(message: [UInt8], to receiver: PublicKey) -> [UInt8] {
+    package static func datagram(message: [UInt8], to receiver: PublicKey) -> [UInt8] {
         HandshakeMAC.appended(to: [DatagramKind.initiation.rawValue, version, 0, 0] + message, for: receiver)
     }
 
     /// The Noise message inside; `nil` for a foreign version or length.
-    static func message(in datagram: [UInt8]) -> [UInt8]? {
+    package static func message(in datagram: [UInt8]) -> [UInt8]? {
         guard datagram.count >= minimumBytes, datagram[1] == version else { return nil }
         return Array(datagram[headerBytes..<(datagram.count - HandshakeMAC.bytes)])
     }
 }
 
 /// A handshake's second datagram.
-struct Response {
-    struct Payload: Equatable {
-        var stream: UInt32
-        var cipher: Cipher
+package struct Response {
+    package struct Payload: Equatable {
+        package var stream: UInt32
+        package var cipher: Cipher
 
-        static let minimumBytes = 5
+        package static let minimumBytes = 5
 
-        var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] }
+        package var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] }
 
-        init(stream: UInt32, cipher: Cipher) {
+        package init(stream: UInt32, cipher: Cipher) {
             self.stream = stream
             self.cipher = cipher
         }
 
-        init?(_ bytes: [UInt8]) {
+        package init?(_ bytes: [UInt8]) {
             guard bytes.count >= Payload.minimumBytes, let cipher = Cipher(rawValue: bytes[4]) else { return nil }
             stream = integer(bytes[0..<4])
             self.cipher = cipher
         }
     }
 
-    static let headerBytes = 8
-    static let minimumBytes = headerBytes + NoiseHandshake.secondOverhead + Payload.minimumBytes + HandshakeMAC.bytes
+    package static let headerBytes = 8
+    package static let minimumBytes = headerBytes + NoiseHandshake.secondOverhead + Payload.minimumBytes + HandshakeMAC.bytes
 
-    static func datagram(message: [UInt8], for stream: UInt32, to receiver: PublicKey) -> [UInt8] {
+    package static func datagram(message: [UInt8], for stream: UInt32, to receiver: PublicKey) -> [UInt8] {
         let head = [DatagramKind.response.rawValue, Initiation.version, 0, 0] + bigEndian(stream)
         return HandshakeMAC.appended(to: head + message, for: receiver)
     }
 
     /// The stream it answers to and the Noise message; `nil` for a foreign version or length.
-    static func parse(_ datagram: [UInt8]) -> (stream: UInt32, message: [UInt8])? {
+    package static func parse(_ datagram: [UInt8]) -> (stream: UInt32, message: [UInt8])? {
         guard datagram.count >= minimumBytes, datagram[1] == Initiation.version else { return nil }
         return (integer(datagram[4..<8]), Array(datagram[headerBytes..<(datagram.count - HandshakeMAC.bytes)]))
     }
 }
 
 /// The 128-bit mac at the end of handshake datagrams: BLAKE2b keyed by a hash of the receiver's public key.
-enum HandshakeMAC {
-    static let bytes = 16
+package enum HandshakeMAC {
+    package static let bytes = 16
 
     private static func key(_ receiver: PublicKey) -> [UInt8] {
         Primitives.hash(Array("Causeway handshake mac 1".utf8) + receiver.bytes, length: 32)
     }
 
-    static func appended(to datagram: [UInt8], for receiver: PublicKey) -> [UInt8] {
+    package static func appended(to datagram: [UInt8], for receiver: PublicKey) -> [UInt8] {
         datagram + Primitives.hash(datagram, key: key(receiver), length: bytes)
     }
 
-    static func isValid(_ datagram: [UInt8], for receiver: PublicKey) -> Bool {
+    package static func isValid(_ datagram: [UInt8], for receiver: PublicKey) -> Bool {
         guard datagram.count > bytes else { return false }
         let expected = Primitives.hash(Array(datagram.dropLast(bytes)), key: key(receiver), length: bytes)
         return Primitives.equal(expected, Array(datagram.suffix(bytes)))

@@ -39,17 +39,30 @@ public struct StreamSender: ~Copyable {
     public let originTag: UInt16
     /// The next counter. Only ever grows; never reaches `limit`.
     public private(set) var counter: UInt64 = 0
+    /// The key is to be renewed once this many datagrams have been sealed.
+    public let renewAfter: UInt64
     /// Counters at and above this one are never used.
     public let limit: UInt64
+    private var renewalWasSaid = false
 
+    /// Datagrams that may still be sealed while a renewal is under way.
+    public static let grace: UInt64 = 1 << 24
     /// Far below the counter's end, so that no arithmetic on it can wrap.
     public static let hardLimit: UInt64 = 1 << 62
 
-    public init(key: consuming SessionKey, stream: UInt32, originTag: UInt16, limit: UInt64 = hardLimit) {
+    public init(key: consuming SessionKey, stream: UInt32, originTag: UInt16, renewAfter: UInt64 = hardLimit) {
         self.key = key
         self.stream = stream
         self.originTag = originTag
-        self.limit = min(limit, StreamSender.hardLimit)
+        self.renewAfter = min(renewAfter, StreamSender.hardLimit)
+        limit = self.renewAfter + StreamSender.grace
+    }
+
+    /// True once, when `renewAfter` has been reached.
+    public mutating func takeRenewalDue() -> Bool {
+        if counter < renewAfter || renewalWasSaid { return false }
+        renewalWasSaid = true
+        return true
     }
 
     /// How many datagrams may still be sealed.
@@ -65,12 +78,15 @@ public struct StreamSender: ~Copyable {
 /// `datagramSize` long but the last.
 public struct Packer: ~Copyable {
     /// The size of a full datagram, in octets of UDP payload.
-    public let datagramSize: Int
+    public private(set) var datagramSize: Int
     private var storage: OwnedBytes
     /// Where the open datagram starts; everything before is finished.
     private var start = 0
     /// Where the next octet goes; equal to `start` when no datagram is open.
     private var cursor = 0
+    /// True behind a datagram that is shorter than the full size: nothing may follow it until the driver has drained, since
+    /// a run that is sent at once has equal datagrams, only the last of them shorter.
+    private var endsShort = false
 
     /// - Parameters:
     ///   - datagramSize: octets of UDP payload; at least 128.
@@ -78,7 +94,13 @@ public struct Packer: ~Copyable {
     public init(datagramSize: Int, capacity: Int = 192 * 1024) {
         precondition(datagramSize >= 128 && datagramSize <= 65_507 && capacity >= 2 * datagramSize)
         self.datagramSize = datagramSize
-        storage = OwnedBytes(count: capacity / datagramSize * datagramSize)
+        storage = OwnedBytes(count: capacity)
+    }
+
+    /// Changes the size of full datagrams. Precondition: nothing is finished or open; sizes as in `init`.
+    public mutating func setDatagramSize(_ size: Int) {
+        precondition(start == 0 && !hasOpenDatagram && size >= 128 && size <= 65_507 && storage.count >= 2 * size)
+        datagramSize = size
     }
 
     /// Octets in finished datagrams.
@@ -91,7 +113,7 @@ public struct Packer: ~Copyable {
     /// True while records of `bytes` octets in all, record headers included, are sure to fit.
     public func hasRoom(for bytes: Int) -> Bool {
         let needed = bytes / bodySize &+ 2
-        return start &+ needed &* datagramSize <= storage.count
+        return !endsShort && start &+ needed &* datagramSize <= storage.count
     }
 
     /// Adds one record. False, with nothing changed, when there is no room or the key has no counters left.
@@ -100,7 +122,8 @@ public struct Packer: ~Copyable {
         let count = record.byteCount
         precondition(count > 0 && count <= Int(PackingLayout.lengthMask))
         let spanned = count / bodySize &+ 2
-        guard start &+ (spanned &+ 1) &* datagramSize <= storage.count, sender.remaining > UInt64(spanned &+ 1) else {
+        guard !endsShort, start &+ (spanned &+ 1) &* datagramSize <= storage.count, sender.remaining > UInt64(truncatingIfNeeded: spanned &+ 1)
+        else {
             return false
         }
         // A record starts only where its header and at least one octet fit.
@@ -129,7 +152,7 @@ public struct Packer: ~Copyable {
 
     /// A datagram without records: a sign of life. False when there is no room or no counter.
     public mutating func appendEmpty(sender: inout StreamSender) -> Bool {
-        guard !hasOpenDatagram, start &+ datagramSize <= storage.count, sender.remaining > 0 else { return false }
+        guard !hasOpenDatagram, !endsShort, start &+ datagramSize <= storage.count, sender.remaining > 0 else { return false }
         open(continuing: 0)
         close(&sender)
         return true
@@ -144,6 +167,7 @@ public struct Packer: ~Copyable {
         precondition(!hasOpenDatagram)
         start = 0
         cursor = 0
+        endsShort = false
     }
 
     // MARK: Below: one datagram
@@ -175,5 +199,6 @@ public struct Packer: ~Copyable {
         sender.key.seal(&datagram, counter: counter)
         start &+= length
         cursor = start
+        endsShort = length < datagramSize
     }
 }

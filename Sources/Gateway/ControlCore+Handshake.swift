@@ -1,0 +1,222 @@
+// Control's handshakes: sending, answering and judging them, and the sessions that come of them.
+
+import Basics
+import Tunnels
+
+extension ControlCore {
+    private static let retry = Interval.seconds(1)
+    private static let slowRetry = Interval.seconds(2)
+    /// Unanswered initiations after which the name is resolved again and the operator is told.
+    private static let patience = 5
+
+    // MARK: We begin
+
+    mutating func initiate(_ index: Int, _ now: Instant) {
+        guard let endpoint = target(index) else {
+            peers[index].nextInitiation = nil
+            return
+        }
+        while peers[index].pending.count >= PeerState.pendingLimit { peers[index].pending.removeFirst() }
+        peers[index].attempts += 1
+        scheduleRetry(index, now)
+        guard let slot = peers[index].freeSlot(peer: index) else { return }
+        var noise = NoiseHandshake.initiator(
+            local: configuration.identity, remote: peers[index].key, ephemeral: KeyPair.generate(using: &random),
+            presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
+        let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
+        let payload = Initiation.Payload(timestamp: wallClock(at: now), stream: stream, ciphers: configuration.ciphers)
+        guard let message = noise.writeFirst(payload: payload.encoded) else { return }
+        peers[index].pending.append(PeerState.Pending(noise: noise, stream: stream))
+        actions.append(.datagram(Initiation.datagram(message: message, to: peers[index].key), to: endpoint))
+    }
+
+    /// Where the peer is, or may be: its candidates in turn while it does not answer.
+    private func target(_ index: Int) -> Endpoint? {
+        let peer = peers[index]
+        if peer.isUp, let endpoint = peer.endpoint { return endpoint }
+        var places = peer.candidates
+        if let endpoint = peer.endpoint, !places.contains(endpoint) { places.append(endpoint) }
+        return places.isEmpty ? nil : places[peer.attempts % places.count]
+    }
+
+    private mutating func scheduleRetry(_ index: Int, _ now: Instant) {
+        let attempts = peers[index].attempts
+        let jitter = Interval.milliseconds(Int64.random(in: 0..<200, using: &random))
+        peers[index].nextInitiation = now + (attempts < 2 * ControlCore.patience ? ControlCore.retry : ControlCore.slowRetry) + jitter
+        guard attempts > 0, attempts % ControlCore.patience == 0 else { return }
+        if peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
+        if let endpoint = target(index), peers[index].unansweredLimiter.admit(at: now) != nil {
+            actions.append(.log(.peerUnanswered(peers[index].name, endpoint: endpoint, attempts: attempts)))
+        }
+    }
+
+    // MARK: They say something
+
+    mutating func handleHandshake(_ datagram: [UInt8], from source: Endpoint, at now: Instant) {
+        guard HandshakeMAC.isValid(datagram, for: configuration.identity.publicKey) else {
+            return refuse(limiters.notForUs.admit(at: now).map { .notForUs(from: source, suppressed: $0) })
+        }
+        switch DatagramKind(rawValue: datagram[0]) {
+        case .initiation: handleInitiation(datagram, source, now)
+        case .response: handleResponse(datagram, source, now)
+        case .sealed, nil: refuse(nil)
+        }
+    }
+
+    private mutating func handleInitiation(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
+        var noise = NoiseHandshake.responder(
+            local: configuration.identity, ephemeral: KeyPair.generate(using: &random),
+            presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
+        guard let message = Initiation.message(in: datagram), let bytes = noise.readFirst(message),
+            let payload = Initiation.Payload(bytes), let key = noise.remote
+        else {
+            return refuse(limiters.unauthentic.admit(at: now).map { .unauthenticInitiation(from: source, suppressed: $0) })
+        }
+        guard let index = peers.firstIndex(where: { $0.key == key }) else {
+            return refuse(limiters.unknownKey.admit(at: now).map { .unknownKey(key, from: source, suppressed: $0) })
+        }
+        guard payload.timestamp > peers[index].lastTimestamp else {
+            return refuse(
+                peers[index].replayLimiter.admit(at: now).map {
+                    .replayedInitiation(peers[index].name, from: source, suppressed: $0)
+                })
+        }
+        guard let cipher = payload.ciphers.intersection(configuration.ciphers).preferred else {
+            return refuse(
+                peers[index].cipherLimiter.admit(at: now).map { .noCommonCipher(peers[index].name, suppressed: $0) })
+        }
+        peers[index].lastTimestamp = payload.timestamp
+        makeRoom(index)
+        guard let slot = peers[index].freeSlot(peer: index) else { return refuse(nil) }
+        let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
+        guard let second = noise.writeSecond(payload: Response.Payload(stream: stream, cipher: cipher).encoded) else {
+            return refuse(nil)
+        }
+        let keys = noise.split()
+        begin(
+            index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
+            isInitiator: false, endpoint: source, now)
+        actions.append(.datagram(Response.datagram(message: second, for: payload.stream, to: key), to: source))
+    }
+
+    private mutating func handleResponse(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
+        guard let (stream, message) = Response.parse(datagram),
+            let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
+            let place = peers[index].pending.firstIndex(where: { $0.stream == stream })
+        else { return refuse(nil) }
+        var noise = peers[index].pending[place].noise
+        guard let bytes = noise.readSecond(message), let payload = Response.Payload(bytes),
+            configuration.ciphers.contains(CipherSet(rawValue: payload.cipher.rawValue))
+        else {
+            return refuse(
+                peers[index].unauthenticLimiter.admit(at: now).map {
+                    .unauthenticResponse(peers[index].name, from: source, suppressed: $0)
+                })
+        }
+        peers[index].pending = []
+        peers[index].nextInitiation = nil
+        makeRoom(index)
+        let keys = noise.split()
+        begin(
+            index, local: stream, remote: payload.stream, send: keys.initiator, receive: keys.responder,
+            cipher: payload.cipher, isInitiator: true, endpoint: source, now)
+        established(index, at: source, now)
+    }
+
+    // MARK: Sessions
+
+    /// Retires sessions until one more fits: unconfirmed ones first, then the oldest.
+    private mutating func makeRoom(_ index: Int) {
+        while peers[index].sessions.count >= PeerState.sessionLimit {
+            let place = peers[index].sessions.firstIndex { !$0.isConfirmed } ?? 0
+            command(.retire(stream: peers[index].sessions.remove(at: place).stream))
+        }
+    }
+
+    private mutating func begin(
+        _ index: Int, local: UInt32, remote: UInt32, send: Key256, receive: Key256, cipher: Cipher, isInitiator: Bool,
+        endpoint: Endpoint, _ now: Instant
+    ) {
+        let rekey = configuration.rekeyTime
+        // The side that did not initiate waits longer, so that normally only one begins anew.
+        let slack = isInitiator ? Interval.zero : rekey / 8
+        peers[index].sessions.append(
+            PeerState.Session(
+                stream: local, cipher: cipher, began: now, renewAt: now + rekey + slack,
+                expires: now + rekey + rekey / 2 + .seconds(10), isConfirmed: isInitiator))
+        command(
+            .install(
+                SessionInstallation(
+                    peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
+                    cipher: cipher, isConfirmed: isInitiator, endpoint: endpoint, renewAfter: configuration.rekeyDatagrams)))
+    }
+
+    mutating func handleConfirmed(_ index: Int, _ stream: UInt32, _ endpoint: Endpoint, _ now: Instant) {
+        guard let place = peers[index].sessions.firstIndex(where: { $0.stream == stream }) else { return }
+        peers[index].sessions[place].isConfirmed = true
+        established(index, at: endpoint, now)
+    }
+
+    /// Both sides hold a new session's keys.
+    private mutating func established(_ index: Int, at endpoint: Endpoint, _ now: Instant) {
+        peers[index].endpoint = endpoint
+        peers[index].attempts = 0
+        peers[index].nextInitiation = nil
+        peers[index].handshakes &+= 1
+        peers[index].lastHeard = now
+        if peers[index].isUp {
+            actions.append(.log(.keysRenewed(peers[index].name)))
+        } else {
+            markUp(index)
+        }
+    }
+
+    private mutating func markUp(_ index: Int) {
+        peers[index].isUp = true
+        peers[index].nextInitiation = nil
+        peers[index].attempts = 0
+        command(.setPeer(PeerIndex(index), isUp: true))
+        guard let endpoint = peers[index].endpoint, let cipher = peers[index].newest?.cipher else { return }
+        actions.append(.log(.peerUp(peers[index].name, endpoint: endpoint, cipher: cipher.name)))
+    }
+
+    mutating func handleHeard(_ index: Int, _ instant: Instant) {
+        peers[index].lastHeard = max(peers[index].lastHeard ?? .zero, instant)
+        if !peers[index].isUp && peers[index].newest != nil { markUp(index) }
+    }
+
+    mutating func handleRoamed(_ index: Int, _ endpoint: Endpoint) {
+        let isFirst = peers[index].endpoint == nil
+        peers[index].endpoint = endpoint
+        if !isFirst && peers[index].isUp { actions.append(.log(.peerRoamed(peers[index].name, to: endpoint))) }
+    }
+
+    // MARK: Timers
+
+    mutating func expireSessions(_ index: Int, _ now: Instant) {
+        while let place = peers[index].sessions.firstIndex(where: { $0.expires <= now }) {
+            command(.retire(stream: peers[index].sessions.remove(at: place).stream))
+        }
+        if peers[index].isUp && peers[index].newest == nil { markDown(index, now) }
+    }
+
+    mutating func checkLiveness(_ index: Int, _ now: Instant) {
+        guard peers[index].isUp, let heard = peers[index].lastHeard, now - heard >= configuration.silenceLimit else { return }
+        markDown(index, now)
+    }
+
+    private mutating func markDown(_ index: Int, _ now: Instant) {
+        peers[index].isUp = false
+        peers[index].attempts = 0
+        command(.setPeer(PeerIndex(index), isUp: false))
+        let silence = peers[index].lastHeard.map { now - $0 } ?? .zero
+        actions.append(.log(.peerDown(peers[index].name, silentFor: silence / 1_000_000 * 1_000_000)))
+        peers[index].nextInitiation = now
+    }
+
+    mutating func checkRenewal(_ index: Int, _ now: Instant) {
+        guard peers[index].isUp, peers[index].nextInitiation == nil, let newest = peers[index].newest, newest.renewAt <= now
+        else { return }
+        peers[index].nextInitiation = now
+    }
+}

@@ -1,0 +1,221 @@
+// Control: who the peers are, whether they are there, and which keys are shared with them. Sans-IO: events and the time
+// go in, actions come out. One thread owns it; it may allocate.
+//
+// A peer's sessions, and when each timer does what:
+//
+//     nothing --- initiation sent ---> pending --- response ---> session (we initiated), confirmed at once
+//        |                                ^ |
+//        |                   retry 1 s ---+ +--- after 3: the oldest pending one is forgotten
+//        +--- initiation received -----------------------------> session (they initiated), confirmed by its first datagram
+//
+//     renewal       when the newest session is `rekeyTime` old, or has sealed `rekeyDatagrams`: a new initiation, by the side
+//                   that initiated it; the other side a little later, if nothing came. Old sessions go on opening.
+//     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
+//     liveness      nothing authentic for `silenceLimit`: the peer is down, and initiations begin.
+//     resolution    names are resolved at the start and again after every five unanswered initiations.
+
+import Basics
+import Switching
+import Tunnels
+
+/// What control is made with.
+public struct ControlConfiguration: Sendable {
+    public struct Peer: Sendable {
+        public var name: String
+        public var key: PublicKey
+        /// Whether an address is configured, so that we dial it; the driver resolves it.
+        public var hasAddress: Bool
+
+        public init(name: String, key: PublicKey, hasAddress: Bool) {
+            self.name = name
+            self.key = key
+            self.hasAddress = hasAddress
+        }
+    }
+
+    public var identity: KeyPair
+    /// 32 octets; zeros where there is none.
+    public var presharedKey: [UInt8]
+    public var peers: [Peer]
+    public var ciphers: CipherSet
+    public var keepalive: Interval
+    public var rekeyTime: Interval
+    public var rekeyDatagrams: UInt64
+
+    public init(
+        identity: KeyPair, presharedKey: [UInt8]? = nil, peers: [Peer], ciphers: CipherSet = .supported,
+        keepalive: Interval = .seconds(1), rekeyTime: Interval = .seconds(120), rekeyDatagrams: UInt64 = 1 << 32
+    ) {
+        self.identity = identity
+        self.presharedKey = presharedKey ?? [UInt8](repeating: 0, count: 32)
+        self.peers = peers
+        self.ciphers = ciphers
+        self.keepalive = keepalive
+        self.rekeyTime = rekeyTime
+        self.rekeyDatagrams = rekeyDatagrams
+    }
+
+    /// How long a peer may be silent before it counts as down: three keepalives were missed.
+    var silenceLimit: Interval { keepalive * 3 }
+}
+
+/// What the driver has to do for control.
+public enum ControlAction: Sendable {
+    case datagram([UInt8], to: Endpoint)
+    /// Look the peer's configured address up and call `handleResolved`.
+    case resolve(PeerIndex)
+    case log(GatewayEvent)
+}
+
+/// A peer as operators see it.
+public struct PeerSnapshot: Sendable, Hashable {
+    public enum State: String, Sendable { case up, connecting, waiting }
+
+    public var name: String
+    public var key: PublicKey
+    public var state: State
+    public var endpoint: Endpoint?
+    public var cipher: Cipher?
+    /// When something authentic last came from it.
+    public var lastHeard: Instant?
+    /// When the newest session began.
+    public var keysSince: Instant?
+    /// Sessions agreed since the start.
+    public var handshakes: UInt64
+}
+
+public struct ControlCore: Sendable {
+    public let configuration: ControlConfiguration
+    var peers: [PeerState]
+    var random: any RandomNumberGenerator & Sendable
+    private let mailbox: LaneMailbox
+    /// Nanoseconds since 1970 at the driver's `Instant.zero`.
+    private let wallClockAtZero: UInt64
+    var actions: [ControlAction] = []
+    /// Commands that did not fit into the lane's queue yet, in order.
+    private var held: [LaneCommand] = []
+    private var listing: [MACEntry] = []
+    private var listings: [(token: UInt32, rows: [MACEntry])] = []
+    private var nextToken: UInt32 = 1
+    var limiters = Limiters()
+    /// Handshakes that were refused, by any cause.
+    public private(set) var refusedHandshakes: UInt64 = 0
+
+    struct Limiters {
+        var unknownKey = RateLimiter(period: .seconds(10))
+        var notForUs = RateLimiter(period: .seconds(10))
+        var unauthentic = RateLimiter(period: .seconds(10))
+    }
+
+    /// - Parameters:
+    ///   - random: where keys come from: the system's when live, a seeded one in replay and tests.
+    ///   - wallClock: nanoseconds since 1970 at `now`.
+    public init(
+        _ configuration: ControlConfiguration, mailbox: LaneMailbox, random: any RandomNumberGenerator & Sendable,
+        wallClock: UInt64, at now: Instant
+    ) {
+        self.configuration = configuration
+        self.mailbox = mailbox
+        self.random = random
+        wallClockAtZero = wallClock &- now.nanoseconds
+        peers = configuration.peers.map { PeerState($0) }
+        for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
+    }
+
+    // MARK: In
+
+    /// Takes what the lane has said.
+    public mutating func handleEvents(at now: Instant) {
+        while let event = mailbox.events.pop() {
+            switch event {
+            case .handshake(let datagram, let source): handleHandshake(datagram.bytes, from: source, at: now)
+            case .confirmed(let peer, let stream, let endpoint): handleConfirmed(peer.index, stream, endpoint, now)
+            case .heard(let peer, let instant): handleHeard(peer.index, instant)
+            case .roamed(let peer, let endpoint): handleRoamed(peer.index, endpoint)
+            case .renewalDue(let peer): peers[peer.index].nextInitiation = now
+            case .macRow(let row): listing.append(row)
+            case .macRowsEnd(let token):
+                listings.append((token, listing))
+                listing = []
+            }
+        }
+        flushCommands()
+    }
+
+    /// The addresses of a peer's name, best first; empty when it could not be resolved.
+    public mutating func handleResolved(_ peer: PeerIndex, to endpoints: [Endpoint], at now: Instant) {
+        guard peer.index < peers.count, !endpoints.isEmpty else { return }
+        peers[peer.index].candidates = endpoints
+        if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
+    }
+
+    public mutating func handleTimeout(at now: Instant) {
+        for index in peers.indices {
+            expireSessions(index, now)
+            checkLiveness(index, now)
+            checkRenewal(index, now)
+            if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
+        }
+        flushCommands()
+    }
+
+    /// When to call `handleTimeout` next.
+    public var nextTimeout: Instant {
+        var next = Instant.distantFuture
+        for peer in peers {
+            if let due = peer.nextInitiation { next = min(next, due) }
+            for session in peer.sessions { next = min(next, session.expires) }
+            if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
+            if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + configuration.silenceLimit) }
+        }
+        return held.isEmpty ? next : .zero
+    }
+
+    /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.
+    public mutating func requestMACs() -> UInt32 {
+        defer { nextToken &+= 1 }
+        command(.listMACs(token: nextToken))
+        return nextToken
+    }
+
+    // MARK: Out
+
+    public mutating func pollAction() -> ControlAction? {
+        actions.isEmpty ? nil : actions.removeFirst()
+    }
+
+    /// A MAC table that was asked for, sorted by VLAN and address.
+    public mutating func pollMACs() -> (token: UInt32, rows: [MACEntry])? {
+        guard !listings.isEmpty else { return nil }
+        var answer = listings.removeFirst()
+        answer.rows.sort { ($0.vlan, $0.address) < ($1.vlan, $1.address) }
+        return answer
+    }
+
+    public func snapshot(of peer: PeerIndex) -> PeerSnapshot {
+        let state = peers[peer.index]
+        return PeerSnapshot(
+            name: state.name, key: state.key, state: state.isUp ? .up : state.hasAddress ? .connecting : .waiting,
+            endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher, lastHeard: state.lastHeard,
+            keysSince: state.newest?.began, handshakes: state.handshakes)
+    }
+
+    // MARK: Below
+
+    /// This side's clock, for the timestamp of an initiation.
+    func wallClock(at now: Instant) -> UInt64 { wallClockAtZero &+ now.nanoseconds }
+
+    mutating func command(_ command: LaneCommand) {
+        held.append(command)
+        flushCommands()
+    }
+
+    private mutating func flushCommands() {
+        while let first = held.first, mailbox.commands.push(first) { held.removeFirst() }
+    }
+
+    mutating func refuse(_ event: GatewayEvent?) {
+        refusedHandshakes &+= 1
+        if let event { actions.append(.log(event)) }
+    }
+}

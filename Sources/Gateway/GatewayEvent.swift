@@ -1,0 +1,84 @@
+// What happens in a gateway that an operator should read about: one value an event, one line in the log.
+
+import Basics
+
+public enum EventLevel: Sendable, Comparable {
+    case debug, info, notice, warning, error
+}
+
+/// Peers by their configured names. `suppressed` counts events of the same kind that were not said because of the rate limit.
+public enum GatewayEvent: Sendable, Hashable {
+    case peerUp(String, endpoint: Endpoint, cipher: String)
+    case peerDown(String, silentFor: Interval)
+    case peerRoamed(String, to: Endpoint)
+    case keysRenewed(String)
+    case peerUnanswered(String, endpoint: Endpoint, attempts: Int)
+    case unknownKey(PublicKey, from: Endpoint, suppressed: Int)
+    case notForUs(from: Endpoint, suppressed: Int)
+    case unauthenticInitiation(from: Endpoint, suppressed: Int)
+    case unauthenticResponse(String, from: Endpoint, suppressed: Int)
+    case replayedInitiation(String, from: Endpoint, suppressed: Int)
+    case noCommonCipher(String, suppressed: Int)
+
+    public var level: EventLevel {
+        switch self {
+        case .peerUp, .peerRoamed: .notice
+        case .keysRenewed: .debug
+        case .peerDown, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
+            .replayedInitiation:
+            .warning
+        case .noCommonCipher: .error
+        }
+    }
+
+    /// One line; what happened first, then what to do about it.
+    public var message: String {
+        switch self {
+        case .peerUp(let name, let endpoint, let cipher): "peer \(name) is up at \(endpoint), sealed with \(cipher)"
+        case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
+        case .peerRoamed(let name, let endpoint): "peer \(name) is now at \(endpoint)"
+        case .keysRenewed(let name): "keys with peer \(name) were renewed"
+        case .peerUnanswered(let name, let endpoint, let attempts):
+            "peer \(name) at \(endpoint) has not answered \(attempts) handshakes: check its address, that it runs, and that it "
+                + "has our public key"
+        case .unknownKey(let key, let source, let suppressed):
+            "refused a handshake from \(source): its public key \(key) is not that of any configured peer" + again(suppressed)
+        case .notForUs(let source, let suppressed):
+            "refused a handshake from \(source): it is addressed to another public key than ours" + again(suppressed)
+        case .unauthenticInitiation(let source, let suppressed):
+            "refused a handshake from \(source): it does not authenticate" + again(suppressed)
+        case .unauthenticResponse(let name, let source, let suppressed):
+            "refused a response from peer \(name) at \(source): it does not authenticate; do both sides have the same psk.file?"
+                + again(suppressed)
+        case .replayedInitiation(let name, let source, let suppressed):
+            "refused a handshake of peer \(name) from \(source): it is not newer than its last; a replay, or its clock went back"
+                + again(suppressed)
+        case .noCommonCipher(let name, let suppressed):
+            "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
+        }
+    }
+
+    private func again(_ suppressed: Int) -> String {
+        suppressed == 0 ? "" : " (and \(suppressed) more like this since the last line)"
+    }
+}
+
+/// Lets one event through a period and counts the rest.
+struct RateLimiter {
+    let period: Interval
+    private var last: Instant?
+    private var suppressed = 0
+
+    init(period: Interval) { self.period = period }
+
+    /// How many were held back since the last that passed, when this one passes; `nil` when it is held back.
+    mutating func admit(at now: Instant) -> Int? {
+        if let last, now - last < period {
+            suppressed += 1
+            return nil
+        }
+        last = now
+        defer { suppressed = 0 }
+        return suppressed
+    }
+}

@@ -1,0 +1,83 @@
+// What control asks of a lane: keys, the state of peers, and the MAC table in slices.
+
+import Basics
+import Switching
+import Tunnels
+
+/// A walk over the MAC table, a slice at a time, so that a full table never holds the lane up.
+struct MACListing: BitwiseCopyable {
+    var token: UInt32
+    var place = 0
+}
+
+extension LaneCore {
+    /// Does what control has asked for since the last call. Call it after datagrams have been taken from the socket and before
+    /// they are handled: a session is installed before its first datagram can have been sent.
+    public mutating func handleCommands(at now: Instant) {
+        while let command = mailbox.commands.pop() {
+            switch command {
+            case .install(let session): install(session, now)
+            case .retire(let stream): retire(stream)
+            case .setPeer(let peer, let isUp): setPeer(peer, isUp)
+            case .listMACs(let token):
+                listing = MACListing(token: token)
+                scheduleTimeout(at: now)
+            }
+        }
+    }
+
+    private mutating func install(_ session: SessionInstallation, _ now: Instant) {
+        let slot = StreamIdentifier.slot(of: session.localStream)
+        let lane = configuration.lane
+        guard slot < sessions.count, session.peer.index < bridge.links.count,
+            let receiveKey = SessionKey(session.cipher, session.receiveKey.forLane(lane)),
+            let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane))
+        else { return }
+        let sender = StreamSender(
+            key: sendKey, stream: session.remoteStream, originTag: lane, renewAfter: session.renewAfter)
+        let peer = session.peer.index
+        guard session.isConfirmed else {
+            sessions[slot].install(
+                stream: session.localStream, peer: session.peer, key: receiveKey, sender: sender, isConfirmed: false)
+            return
+        }
+        sessions[slot].install(stream: session.localStream, peer: session.peer, key: receiveKey, sender: nil, isConfirmed: true)
+        bridge.links[peer].install(
+            sender, session: session.localStream, endpoint: session.endpoint, pathMTU: configuration.pathMTU)
+        bridge.links[peer].isUp = true
+        // The other side may seal with the new key only once it has heard from us under it.
+        keepAlive(peer, now)
+        scheduleTimeout(at: now + configuration.keepalive)
+    }
+
+    private mutating func retire(_ stream: UInt32) {
+        let slot = StreamIdentifier.slot(of: stream)
+        guard slot < sessions.count, sessions[slot].stream == stream else { return }
+        let peer = sessions[slot].peer.index
+        if bridge.links[peer].session == stream { bridge.links[peer].removeSender() }
+        sessions[slot].clear()
+    }
+
+    private mutating func setPeer(_ peer: PeerIndex, _ isUp: Bool) {
+        guard peer.index < bridge.links.count else { return }
+        bridge.links[peer.index].isUp = isUp
+        if !isUp { bridge.macs.forget(Location(peer)) }
+    }
+
+    /// Says the next rows of a listing that was asked for. True while there is more to say.
+    mutating func continueListing() -> Bool {
+        guard var walk = listing else { return false }
+        let slice = 1024
+        for _ in 0..<slice where walk.place < bridge.macs.limit {
+            if let row = bridge.macs.row(walk.place), !mailbox.events.push(.macRow(row)) {
+                listing = walk
+                return true
+            }
+            walk.place += 1
+        }
+        listing = walk
+        guard walk.place >= bridge.macs.limit, mailbox.events.push(.macRowsEnd(token: walk.token)) else { return true }
+        listing = nil
+        return false
+    }
+}

@@ -1,0 +1,343 @@
+// The fast path of one gateway: what happens to a frame from the LAN and to a datagram from the WAN. Sans-IO: it is given
+// bytes and the time and leaves what is to be sent in memory of its own, which the driver empties.
+//
+//     handleFrame ----> learn, look up --+--> frames for other ports        `bridge.frames`
+//                                        +--> packed, sealed datagrams      `transmit(at:)`
+//     handleDatagrams -> open, unpack ---+--> frames for the ports          `bridge.frames`
+//                                        +--> handshakes                    mailbox, to control
+//
+// How to drive it: call `handleCommands`, then any number of `handleFrame` or `handleDatagrams`, then `finishBatch`, then
+// send everything, then `drained`. When `wantsDrain` turns true in between, finish and drain before going on. Call
+// `handleTimeout` when `nextTimeout` has come. One thread owns it; nothing here allocates, locks or counts references,
+// except that installing a key asks libsodium for guarded memory.
+
+import Basics
+import Buffers
+import Switching
+import Tunnels
+import Wire
+
+/// What a lane is made with.
+public struct LaneConfiguration: Sendable {
+    public var ports: Int
+    public var peers: Int
+    public var lane: UInt16
+    public var macLimit: Int
+    public var macAgeing: Interval
+    /// The underlay's MTU in octets, from the IP header on.
+    public var pathMTU: Int
+    public var keepalive: Interval
+
+    public init(
+        ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),
+        pathMTU: Int = 1_500, keepalive: Interval = .seconds(1)
+    ) {
+        precondition(ports > 0 && ports <= Limits.ports && peers >= 0 && peers <= Limits.peers)
+        self.ports = ports
+        self.peers = peers
+        self.lane = lane
+        self.macLimit = macLimit
+        self.macAgeing = macAgeing
+        self.pathMTU = pathMTU
+        self.keepalive = keepalive
+    }
+}
+
+/// A run of datagrams for one peer: `byteCount` octets end to end, each `segmentSize` long but the last.
+public struct Transmit: Sendable, BitwiseCopyable {
+    public var peer: PeerIndex
+    public var endpoint: Endpoint
+    public var segmentSize: Int
+    public var byteCount: Int
+
+    public var datagrams: Int { (byteCount &+ segmentSize &- 1) / segmentSize }
+}
+
+public struct LaneCore: ~Copyable {
+    public let configuration: LaneConfiguration
+    /// Switching, and what it writes to: the MAC table, the frames for LAN ports, the datagrams for peers, the bridge.counters.
+    public var bridge: Bridge
+
+    let mailbox: LaneMailbox
+    var sessions: FixedArray<ReceiveSession>
+    private var reassemblers: FixedArray<Reassembler>
+    /// Segments of a super-frame, one at a time.
+    private var segment: OwnedBytes
+    /// When something must be done though nothing arrives.
+    public private(set) var nextTimeout = Instant.zero
+    var listing: MACListing?
+    private var published = Instant.zero
+    /// True when something has been counted since counters were published.
+    private var isActive = false
+
+    /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
+    private static let headroom = 80 * 1024
+    private static let publishInterval = Interval.milliseconds(10)
+
+    public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
+        self.configuration = configuration
+        self.mailbox = mailbox
+        bridge = Bridge(configuration, layout: mailbox.layout, secret: secret)
+        reassemblers = FixedArray(count: configuration.peers) { _ in Reassembler(datagramSize: Limits.frameBytes) }
+        sessions = FixedArray(count: configuration.peers * StreamIdentifier.slotsPerPeer) { _ in ReceiveSession() }
+        segment = OwnedBytes(count: Limits.frameBytes)
+    }
+
+    // MARK: From the LAN
+
+    /// A frame that `port` received. It may be changed: an unfinished checksum is finished in place.
+    public mutating func handleFrame(
+        _ frame: inout MutableRawSpan, offload: FrameOffload, on port: PortIndex, at now: Instant
+    ) {
+        isActive = true
+        bridge.counters.add(port, .framesIn)
+        bridge.counters.add(port, .bytesIn, UInt64(truncatingIfNeeded: frame.byteCount))
+        if offload.isFinished {
+            bridge.switchFromPort(frame.bytes, port, now)
+        } else if offload.segmentation == .none {
+            if finishChecksum(of: &frame, offload) {
+                bridge.switchFromPort(frame.bytes, port, now)
+            } else {
+                bridge.counters.add(.badOffload)
+            }
+        } else {
+            handleSuperFrame(frame.bytes, offload, port, now)
+        }
+    }
+
+    /// Cuts a local sender's super-frame into the segments that a wire would have carried.
+    private mutating func handleSuperFrame(
+        _ frame: RawSpan, _ offload: FrameOffload, _ port: PortIndex, _ now: Instant
+    ) {
+        guard var segmenter = Segmenter(frame, offload: offload) else { return bridge.counters.add(.badOffload) }
+        var count = 0
+        while let length = nextSegment(&segmenter, of: frame) {
+            count &+= 1
+            bridge.switchFromPort(in: segment, count: length, port, now)
+        }
+        // The super-frame was counted once on its way in; what it stands for is its segments.
+        if count > 1 { bridge.counters.add(port, .framesIn, UInt64(truncatingIfNeeded: count &- 1)) }
+        if segmenter.failed || count == 0 { bridge.counters.add(.badOffload) }
+    }
+
+    private mutating func nextSegment(_ segmenter: inout Segmenter, of frame: RawSpan) -> Int? {
+        var output = segment.mutableBytes
+        return segmenter.next(from: frame, into: &output)
+    }
+
+    // MARK: From the WAN
+
+    /// Datagrams of one source, end to end, each `segmentSize` octets but the last. They are opened in place.
+    /// Precondition: `segmentSize` is positive.
+    public mutating func handleDatagrams(
+        _ bytes: inout MutableRawSpan, segmentSize: Int, from source: Endpoint, at now: Instant
+    ) {
+        precondition(segmentSize > 0)
+        var offset = 0
+        let total = bytes.byteCount
+        while offset < total {
+            let end = min(offset &+ segmentSize, total)
+            var datagram = bytes._mutatingExtracting(offset..<end)
+            handleDatagram(&datagram, from: source, at: now)
+            offset = end
+        }
+    }
+
+    /// One datagram. It is opened in place.
+    public mutating func handleDatagram(_ datagram: inout MutableRawSpan, from source: Endpoint, at now: Instant) {
+        isActive = true
+        let count = datagram.byteCount
+        guard count >= 1 else { return bridge.counters.add(.malformedDatagram) }
+        // SAFETY: at least one octet is there.
+        switch DatagramKind(rawValue: unsafe datagram.bytes.unsafeLoad(fromUncheckedByteOffset: 0, as: UInt8.self)) {
+        case .sealed: handleSealed(&datagram, source, now)
+        case .initiation, .response:
+            guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
+            if !mailbox.events.push(.handshake(punt, from: source)) { bridge.counters.add(.puntQueueFull) }
+        case nil: bridge.counters.add(.malformedDatagram)
+        }
+    }
+
+    private mutating func handleSealed(_ datagram: inout MutableRawSpan, _ source: Endpoint, _ now: Instant) {
+        let count = datagram.byteCount
+        guard count >= SealedLayout.overhead else { return bridge.counters.add(.malformedDatagram) }
+        // SAFETY: a whole header is there, as checked.
+        let stream = unsafe UInt32(
+            bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.stream, as: UInt32.self))
+        let counter = unsafe UInt64(
+            bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.counter, as: UInt64.self))
+        let slot = StreamIdentifier.slot(of: stream)
+        guard slot < sessions.count, sessions[slot].stream == stream, stream != 0 else {
+            return bridge.counters.add(.unknownStream)
+        }
+        guard sessions[slot].window.accepts(counter) else { return bridge.counters.add(.replayed) }
+        guard sessions[slot].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
+        let isNewest = sessions[slot].window.isNewest(counter)
+        sessions[slot].window.mark(counter)
+        let peer = sessions[slot].peer
+        bridge.counters.add(peer, .datagramsIn)
+        bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
+        if !sessions[slot].isConfirmed { confirm(slot, source) }
+        noteHeard(peer, isNewest, source, now)
+        unpack(datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes)), peer, stream, counter, now)
+    }
+
+    /// The other side has shown that it holds an installed session's keys: seal with them from here on.
+    private mutating func confirm(_ slot: Int, _ source: Endpoint) {
+        sessions[slot].isConfirmed = true
+        let peer = sessions[slot].peer
+        let sender = sessions[slot].takeSender()
+        if let sender {
+            bridge.links[peer.index].install(
+                sender, session: sessions[slot].stream, endpoint: source, pathMTU: configuration.pathMTU)
+        }
+        bridge.links[peer.index].isUp = true
+        report(.confirmed(peer, stream: sessions[slot].stream, at: source))
+    }
+
+    private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
+        if isNewest && source != bridge.links[peer.index].endpoint {
+            bridge.links[peer.index].endpoint = source
+            report(.roamed(peer, to: source))
+        }
+        if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
+            bridge.links[peer.index].reported = now
+            report(.heard(peer, at: now))
+        }
+    }
+
+    private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ stream: UInt32, _ counter: UInt64, _ now: Instant) {
+        guard var cursor = reassemblers[peer.index].begin(text, stream: stream, counter: counter, at: now) else {
+            return bridge.counters.add(.malformedPacking)
+        }
+        // A record that ends at this datagram's start comes before those that begin in it.
+        deliverJoined(peer, stream, counter, now)
+        while true {
+            switch reassemblers[peer.index].next(&cursor, text, stream: stream, counter: counter, at: now) {
+            case .record(.frame, let offset, let count):
+                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, now)
+            case .record(.control, _, _), .skipped: break
+            case .partial: deliverJoined(peer, stream, counter, now)
+            case .malformed: return bridge.counters.add(.malformedPacking)
+            case .end: return
+            }
+        }
+    }
+
+    private mutating func deliverJoined(_ peer: PeerIndex, _ stream: UInt32, _ counter: UInt64, _ now: Instant) {
+        while let (kind, count) = reassemblers[peer.index].join(stream: stream, counter: counter, at: now) {
+            if kind == .frame { bridge.switchFromPeer(joinedIn: reassemblers, count: count, peer, now) }
+        }
+    }
+
+    // MARK: The end of a batch
+
+    /// True when another call might bring more than there is room for: finish the batch and drain before it.
+    public var wantsDrain: Bool {
+        if !bridge.frames.hasRoom(frames: 2048, bytes: LaneCore.headroom) { return true }
+        for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) { return true }
+        return false
+    }
+
+    /// Seals what is still open. Nothing waits for a fuller datagram.
+    public mutating func finishBatch(at now: Instant) {
+        for index in 0..<bridge.dirtyCount {
+            let peer = Int(bridge.dirty[index])
+            bridge.links[peer].finish(at: now)
+            if bridge.links[peer].takeRenewalDue() { report(.renewalDue(PeerIndex(peer))) }
+        }
+        guard isActive else { return }
+        if now - published >= LaneCore.publishInterval {
+            publish(at: now)
+        } else {
+            scheduleTimeout(at: published + LaneCore.publishInterval)
+        }
+    }
+
+    /// Runs of datagrams that wait to be sent.
+    public var transmits: Int { bridge.dirtyCount }
+
+    /// Precondition: `index` is below `transmits`, and the batch is finished.
+    public func transmit(at index: Int) -> Transmit {
+        precondition(index < bridge.dirtyCount)
+        let peer = Int(bridge.dirty[index])
+        return Transmit(
+            peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
+            byteCount: bridge.links[peer].finishedBytes)
+    }
+
+    /// The run's octets; lent until `drained`.
+    @_lifetime(borrow self)
+    public func transmitBytes(at index: Int) -> RawSpan {
+        precondition(index < bridge.dirtyCount)
+        return bridge.links[Int(bridge.dirty[index])].finished()
+    }
+
+    /// What became of a run.
+    public mutating func handleTransmitted(_ peer: PeerIndex, datagrams: Int, bytes: Int, failed: Int) {
+        bridge.counters.add(peer, .datagramsOut, UInt64(truncatingIfNeeded: datagrams))
+        bridge.counters.add(peer, .bytesOut, UInt64(truncatingIfNeeded: bytes))
+        if failed > 0 { bridge.counters.add(.sendFailed, UInt64(truncatingIfNeeded: failed)) }
+    }
+
+    /// What became of the frames for a port.
+    public mutating func handleDelivered(_ port: PortIndex, frames: Int, bytes: Int, failed: Int) {
+        bridge.counters.add(port, .framesOut, UInt64(truncatingIfNeeded: frames))
+        bridge.counters.add(port, .bytesOut, UInt64(truncatingIfNeeded: bytes))
+        if failed > 0 { bridge.counters.add(.portSendFailed, UInt64(truncatingIfNeeded: failed)) }
+    }
+
+    /// A port handed over only a part of a frame, or its filter refused one: the frame goes nowhere.
+    public mutating func handleLostFrame(_ reason: DropReason, on port: PortIndex) {
+        bridge.counters.add(port, .framesIn)
+        bridge.counters.add(reason)
+    }
+
+    /// The kernel's own count of frames it could not hand over, all ports together.
+    public mutating func handleCaptureDrops(total: UInt64) { bridge.counters.set(.captureOverrun, to: total) }
+
+    /// Everything was sent: the memory is free again.
+    public mutating func drained() {
+        for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
+        bridge.dirtyCount = 0
+        bridge.frames.removeAll()
+    }
+
+    // MARK: Time
+
+    /// Keepalives, ageing, pieces that waited too long, rows that were asked for. Then finish the batch and drain.
+    public mutating func handleTimeout(at now: Instant) {
+        var next = now + .seconds(1)
+        var lost: UInt64 = 0
+        for index in 0..<bridge.links.count {
+            reassemblers[index].handleTimeout(at: now)
+            lost &+= reassemblers[index].lost
+            if reassemblers[index].isWaiting { next = min(next, now + Reassembler.patience / 2) }
+            guard bridge.links[index].hasSender else { continue }
+            if now >= bridge.links[index].sent + configuration.keepalive { keepAlive(index, now) }
+            next = min(next, bridge.links[index].sent + configuration.keepalive)
+        }
+        bridge.counters.set(.fragmentLost, to: lost)
+        bridge.macs.expire(at: now, budget: 1024)
+        if continueListing() { next = now + .milliseconds(1) }
+        publish(at: now)
+        nextTimeout = max(next, now + .microseconds(100))
+    }
+
+    mutating func keepAlive(_ index: Int, _ now: Instant) {
+        if !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) { bridge.markDirty(index) }
+    }
+
+    private mutating func publish(at now: Instant) {
+        published = now
+        isActive = false
+        bridge.counters.publish(to: mailbox.board)
+    }
+
+    /// Says something to control; what does not fit is lost, and said again where it matters.
+    mutating func report(_ event: LaneEvent) {
+        if !mailbox.events.push(event) { bridge.counters.add(.puntQueueFull) }
+    }
+
+    mutating func scheduleTimeout(at instant: Instant) { nextTimeout = min(nextTimeout, instant) }
+}

@@ -1,0 +1,79 @@
+// A lane's counters: plain integers in one flat row, so that publishing them is one pass. The layout names the places.
+
+import Basics
+import Buffers
+
+public enum PortCounter: Int, CaseIterable, Sendable {
+    case framesIn, bytesIn, framesOut, bytesOut
+}
+
+public enum PeerCounter: Int, CaseIterable, Sendable {
+    case datagramsIn, bytesIn, datagramsOut, bytesOut, framesIn, framesOut
+}
+
+/// Where each counter stands: drops first, then ports, then peers. Bytes of ports are frames' octets without the frame
+/// check sequence; bytes of peers are UDP payload.
+public struct CounterLayout: Hashable, Sendable {
+    public let ports: Int
+    public let peers: Int
+
+    public init(ports: Int, peers: Int) {
+        self.ports = ports
+        self.peers = peers
+    }
+
+    private static let drops = DropReason.allCases.count
+    private static let perPort = PortCounter.allCases.count
+    private static let perPeer = PeerCounter.allCases.count
+
+    public var count: Int { CounterLayout.drops + ports * CounterLayout.perPort + peers * CounterLayout.perPeer }
+
+    @inline(__always)
+    public func index(_ reason: DropReason) -> Int { Int(reason.rawValue) }
+
+    @inline(__always)
+    public func index(_ port: PortIndex, _ counter: PortCounter) -> Int {
+        CounterLayout.drops &+ port.index &* CounterLayout.perPort &+ counter.rawValue
+    }
+
+    @inline(__always)
+    public func index(_ peer: PeerIndex, _ counter: PeerCounter) -> Int {
+        CounterLayout.drops &+ ports &* CounterLayout.perPort &+ peer.index &* CounterLayout.perPeer &+ counter.rawValue
+    }
+}
+
+/// The lane's own copy, which only the lane writes.
+public struct LaneCounters: ~Copyable {
+    public let layout: CounterLayout
+    private var totals: FixedArray<UInt64>
+
+    init(layout: CounterLayout) {
+        self.layout = layout
+        totals = FixedArray(count: layout.count) { _ in 0 }
+    }
+
+    public subscript(reason: DropReason) -> UInt64 { totals[layout.index(reason)] }
+    public subscript(port: PortIndex, counter: PortCounter) -> UInt64 { totals[layout.index(port, counter)] }
+    public subscript(peer: PeerIndex, counter: PeerCounter) -> UInt64 { totals[layout.index(peer, counter)] }
+
+    @inline(__always)
+    mutating func add(_ reason: DropReason, _ amount: UInt64 = 1) { totals[layout.index(reason)] &+= amount }
+
+    @inline(__always)
+    mutating func set(_ reason: DropReason, to total: UInt64) { totals[layout.index(reason)] = total }
+
+    @inline(__always)
+    mutating func add(_ port: PortIndex, _ counter: PortCounter, _ amount: UInt64 = 1) {
+        totals[layout.index(port, counter)] &+= amount
+    }
+
+    @inline(__always)
+    mutating func add(_ peer: PeerIndex, _ counter: PeerCounter, _ amount: UInt64 = 1) {
+        totals[layout.index(peer, counter)] &+= amount
+    }
+
+    /// Stores every total on the board, one relaxed store each.
+    func publish(to board: CounterBoard) {
+        for index in 0..<totals.count { board.store(totals[index], at: index) }
+    }
+}

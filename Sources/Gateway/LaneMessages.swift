@@ -1,0 +1,89 @@
+// What a lane and control say to each other, as plain values over bounded queues. A lane never waits for control, and
+// control never touches what a lane owns.
+//
+//     lane ---- LaneEvent ----> control        punts, sightings, counts
+//     lane <--- LaneCommand --- control        keys, states, questions
+
+import Basics
+import Buffers
+import Switching
+import Tunnels
+
+/// A short datagram that a lane hands to control as it came: a handshake.
+public struct PuntedDatagram: Sendable, BitwiseCopyable {
+    public static let capacity = 256
+    private var storage: InlineArray<256, UInt8>
+    private var count: UInt16
+
+    /// `nil` when it is longer than `capacity`.
+    public init?(_ bytes: RawSpan) {
+        guard bytes.byteCount <= PuntedDatagram.capacity else { return nil }
+        storage = InlineArray(repeating: 0)
+        count = UInt16(truncatingIfNeeded: bytes.byteCount)
+        for index in 0..<bytes.byteCount {
+            // SAFETY: the index is below the span's count.
+            storage[index] = unsafe bytes.unsafeLoad(fromUncheckedByteOffset: index, as: UInt8.self)
+        }
+    }
+
+    public var bytes: [UInt8] { (0..<Int(count)).map { storage[$0] } }
+}
+
+/// From a lane to control.
+public enum LaneEvent: Sendable, BitwiseCopyable {
+    /// A datagram of the handshake's kinds.
+    case handshake(PuntedDatagram, from: Endpoint)
+    /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
+    case confirmed(PeerIndex, stream: UInt32, at: Endpoint)
+    /// Something authentic came from the peer; said at most twice a keepalive interval.
+    case heard(PeerIndex, at: Instant)
+    /// The peer's newest authentic datagram came from another address: the lane sends there from here on.
+    case roamed(PeerIndex, to: Endpoint)
+    /// The key towards the peer has sealed as many datagrams as it should.
+    case renewalDue(PeerIndex)
+    /// One row of the MAC table, asked for by `listMACs`.
+    case macRow(MACEntry)
+    /// All rows of that listing have been said.
+    case macRowsEnd(token: UInt32)
+}
+
+/// A session's keys and numbers, as control agreed them.
+public struct SessionInstallation: Sendable, BitwiseCopyable {
+    public var peer: PeerIndex
+    /// Where the session lives in the lane's table: the low bits of `localStream`.
+    public var localStream: UInt32
+    public var remoteStream: UInt32
+    public var sendKey: Key256
+    public var receiveKey: Key256
+    public var cipher: Cipher
+    /// Whether the other side is known to hold the keys: true for the initiator.
+    public var isConfirmed: Bool
+    public var endpoint: Endpoint
+    /// Datagrams after which `renewalDue` is said.
+    public var renewAfter: UInt64
+}
+
+/// From control to a lane.
+public enum LaneCommand: Sendable, BitwiseCopyable {
+    case install(SessionInstallation)
+    /// Forget a session's keys.
+    case retire(stream: UInt32)
+    /// Frames are sent to a peer only while it is up; a peer that goes down takes its MAC entries with it.
+    case setPeer(PeerIndex, isUp: Bool)
+    case listMACs(token: UInt32)
+}
+
+/// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.
+public final class LaneMailbox: Sendable {
+    public let events: SPSCQueue<LaneEvent>
+    public let commands: SPSCQueue<LaneCommand>
+    public let board: CounterBoard
+    public let layout: CounterLayout
+
+    public init(ports: Int, peers: Int) {
+        layout = CounterLayout(ports: ports, peers: peers)
+        events = SPSCQueue(capacity: 4096)
+        commands = SPSCQueue(capacity: 1024)
+        board = CounterBoard(count: layout.count)
+    }
+}

@@ -1,0 +1,145 @@
+// A lane's side of one peer: the datagrams being built for it, the key that seals them, and where it is.
+
+import Basics
+import Buffers
+import Tunnels
+
+/// How a stream identifier names a place in the lane's session table: its low twelve bits are the place, the rest is random,
+/// so that an old or invented identifier is very likely none.
+public enum StreamIdentifier {
+    /// Sessions and pending handshakes that one peer can have at once.
+    public static let slotsPerPeer = 8
+    static let slotBits: UInt32 = 12
+
+    @inline(__always)
+    public static func slot(of stream: UInt32) -> Int { Int(stream & (1 << slotBits - 1)) }
+
+    static func make(slot: Int, random: UInt32) -> UInt32 {
+        let high = random & ~(1 << slotBits - 1)
+        return (high == 0 ? 1 << slotBits : high) | UInt32(truncatingIfNeeded: slot)
+    }
+}
+
+struct PeerLink: ~Copyable {
+    enum Outcome {
+        case packed
+        case full
+        case exhausted
+    }
+
+    private var packer: Packer
+    private var sender: StreamSender?
+    /// The session that `sender` belongs to, by this side's stream identifier; 0 when there is none.
+    private(set) var session: UInt32 = 0
+    var endpoint = Endpoint(high: 0, low: 0, port: 0)
+    /// Whether frames are sent to it: control's word, and true from the first datagram that confirms a session.
+    var isUp = false
+    /// Whether it is in the lane's list of peers with datagrams that wait.
+    var isDirty = false
+    /// When a datagram was last sealed for it.
+    var sent = Instant.zero
+    /// When control was last told that it was heard.
+    var reported = Instant.zero
+
+    init(pathMTU: Int) {
+        packer = Packer(datagramSize: PeerLink.datagramSize(pathMTU, ipv4: true))
+    }
+
+    /// UDP payload of a datagram that fills the path: IPv4's header is 20 octets, IPv6's 40, UDP's 8.
+    static func datagramSize(_ pathMTU: Int, ipv4: Bool) -> Int { pathMTU - (ipv4 ? 28 : 48) }
+
+    var hasSender: Bool { sender != nil }
+    var datagramSize: Int { packer.datagramSize }
+    var finishedBytes: Int { packer.finishedBytes }
+
+    func hasRoom(for bytes: Int) -> Bool { packer.hasRoom(for: bytes) }
+
+    @_lifetime(borrow self)
+    func finished() -> RawSpan { packer.finished() }
+
+    /// From here on, seals with `sender`. Precondition: no datagram is open.
+    mutating func install(_ sender: consuming StreamSender, session: UInt32, endpoint: Endpoint, pathMTU: Int) {
+        self.session = session
+        self.sender = consume sender
+        self.endpoint = endpoint
+        if packer.finishedBytes == 0 {
+            packer.setDatagramSize(PeerLink.datagramSize(pathMTU, ipv4: endpoint.ipv4 != nil))
+        }
+    }
+
+    mutating func removeSender() {
+        sender = nil
+        session = 0
+    }
+
+    /// Datagrams that may still be sealed.
+    private var remaining: UInt64 {
+        switch sender {
+        case .some(let sender): sender.remaining
+        case .none: 0
+        }
+    }
+
+    /// Precondition: there is a sender.
+    mutating func append(_ frame: RawSpan) -> Outcome {
+        if packer.append(frame, sender: &sender!) { return .packed }
+        return remaining <= 64 ? .exhausted : .full
+    }
+
+    mutating func appendEmpty(at now: Instant) -> Bool {
+        guard packer.appendEmpty(sender: &sender!) else { return false }
+        sent = now
+        return true
+    }
+
+    mutating func finish(at now: Instant) {
+        if sender == nil { return }
+        packer.finish(sender: &sender!)
+        sent = now
+    }
+
+    /// True once for each key that has sealed enough.
+    mutating func takeRenewalDue() -> Bool { sender == nil ? false : sender!.takeRenewalDue() }
+
+    mutating func drained() {
+        packer.removeAll()
+        isDirty = false
+    }
+}
+
+/// What opens one session's datagrams. An empty place has stream 0.
+struct ReceiveSession: ~Copyable {
+    var stream: UInt32 = 0
+    var peer = PeerIndex(0)
+    var isConfirmed = false
+    var window = ReplayWindow()
+    private var key: SessionKey?
+    /// What will seal once the session is confirmed.
+    private var sender: StreamSender?
+
+    mutating func install(
+        stream: UInt32, peer: PeerIndex, key: consuming SessionKey, sender: consuming StreamSender?, isConfirmed: Bool
+    ) {
+        self.stream = stream
+        self.peer = peer
+        self.isConfirmed = isConfirmed
+        self.key = consume key
+        self.sender = consume sender
+        window.reset()
+    }
+
+    mutating func clear() {
+        stream = 0
+        key = nil
+        sender = nil
+    }
+
+    mutating func takeSender() -> StreamSender? { sender.take() }
+
+    func open(_ datagram: inout MutableRawSpan, counter: UInt64) -> Bool {
+        switch key {
+        case .some(let key): key.open(&datagram, counter: counter)
+        case .none: false
+        }
+    }
+}

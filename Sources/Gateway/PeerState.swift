@@ -1,0 +1,68 @@
+// What control knows of one peer.
+
+import Basics
+import Tunnels
+
+struct PeerState: Sendable {
+    /// A session that the lane opens datagrams of.
+    struct Session: Sendable {
+        var stream: UInt32
+        var cipher: Cipher
+        var began: Instant
+        /// When a new one is to be agreed: later for the side that did not initiate this one.
+        var renewAt: Instant
+        var expires: Instant
+        /// Whether the other side is known to hold the keys.
+        var isConfirmed: Bool
+    }
+
+    /// An initiation that was sent and may still be answered.
+    struct Pending: Sendable {
+        var noise: NoiseHandshake
+        var stream: UInt32
+    }
+
+    static let pendingLimit = 3
+    static let sessionLimit = StreamIdentifier.slotsPerPeer - pendingLimit
+
+    let name: String
+    let key: PublicKey
+    let hasAddress: Bool
+    /// Where its name led to, tried in turn.
+    var candidates: [Endpoint] = []
+    /// Where it was last heard from.
+    var endpoint: Endpoint?
+    var isUp = false
+    var lastHeard: Instant?
+    /// Oldest first; at most `sessionLimit`.
+    var sessions: [Session] = []
+    /// Oldest first; at most `pendingLimit`.
+    var pending: [Pending] = []
+    /// When to send the next initiation; `nil` when none is wanted.
+    var nextInitiation: Instant?
+    /// Initiations sent since one was last answered.
+    var attempts = 0
+    /// The newest timestamp that it has sent in an initiation.
+    var lastTimestamp: UInt64 = 0
+    var handshakes: UInt64 = 0
+    var unauthenticLimiter = RateLimiter(period: .seconds(10))
+    var replayLimiter = RateLimiter(period: .seconds(10))
+    var cipherLimiter = RateLimiter(period: .seconds(60))
+    var unansweredLimiter = RateLimiter(period: .seconds(60))
+
+    init(_ configuration: ControlConfiguration.Peer) {
+        name = configuration.name
+        key = configuration.key
+        hasAddress = configuration.hasAddress
+    }
+
+    /// The newest session that both sides hold.
+    var newest: Session? { sessions.last(where: \.isConfirmed) }
+
+    /// A place of the lane's table that no session and no pending handshake of this peer uses.
+    func freeSlot(peer: Int) -> Int? {
+        let used = Set(sessions.map(\.stream) + pending.map(\.stream)).map(StreamIdentifier.slot(of:))
+        let first = peer * StreamIdentifier.slotsPerPeer
+        return (first..<(first + StreamIdentifier.slotsPerPeer)).first { !used.contains($0) }
+    }
+}
