@@ -32,8 +32,19 @@ let package = Package(
         .target(name: "Wire", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "Switching", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
         .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
+        .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels"],
             swiftSettings: strict),
+        .target(name: "Captures", dependencies: ["Basics", "Buffers", "CPcap"], swiftSettings: strict),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Basics", "Buffers", "Tunnels", "Settings", "Gateway", "Captures",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
+
+        .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
     ]
 )

@@ -331,7 +331,14 @@ public struct LaneCore: ~Copyable {
     private mutating func publish(at now: Instant) {
         published = now
         isActive = false
+        updateGauges()
         bridge.counters.publish(to: mailbox.board)
+    }
+
+    mutating func updateGauges() {
+        bridge.counters.set(.macs, to: UInt64(truncatingIfNeeded: bridge.macs.count))
+        bridge.counters.set(.macMoves, to: bridge.macs.moves)
+        bridge.counters.set(.macEvictions, to: bridge.macs.evictions)
     }
 
     /// Says something to control; what does not fit is lost, and said again where it matters.

@@ -11,7 +11,13 @@ public enum PeerCounter: Int, CaseIterable, Sendable {
     case datagramsIn, bytesIn, datagramsOut, bytesOut, framesIn, framesOut
 }
 
-/// Where each counter stands: drops first, then ports, then peers. Bytes of ports are frames' octets without the frame
+/// What a lane holds, rather than counts.
+public enum LaneGauge: Int, CaseIterable, Sendable {
+    /// Entries of the MAC table, and how often one moved or was pushed out since the start.
+    case macs, macMoves, macEvictions
+}
+
+/// Where each counter stands: drops first, then gauges, ports, peers. Bytes of ports are frames' octets without the frame
 /// check sequence; bytes of peers are UDP payload.
 public struct CounterLayout: Hashable, Sendable {
     public let ports: Int
@@ -26,19 +32,25 @@ public struct CounterLayout: Hashable, Sendable {
     private static let perPort = PortCounter.allCases.count
     private static let perPeer = PeerCounter.allCases.count
 
-    public var count: Int { CounterLayout.drops + ports * CounterLayout.perPort + peers * CounterLayout.perPeer }
+    private static let gauges = LaneGauge.allCases.count
+    private static let fixed = drops + gauges
+
+    public var count: Int { CounterLayout.fixed + ports * CounterLayout.perPort + peers * CounterLayout.perPeer }
 
     @inline(__always)
     public func index(_ reason: DropReason) -> Int { Int(reason.rawValue) }
 
     @inline(__always)
+    public func index(_ gauge: LaneGauge) -> Int { CounterLayout.drops &+ gauge.rawValue }
+
+    @inline(__always)
     public func index(_ port: PortIndex, _ counter: PortCounter) -> Int {
-        CounterLayout.drops &+ port.index &* CounterLayout.perPort &+ counter.rawValue
+        CounterLayout.fixed &+ port.index &* CounterLayout.perPort &+ counter.rawValue
     }
 
     @inline(__always)
     public func index(_ peer: PeerIndex, _ counter: PeerCounter) -> Int {
-        CounterLayout.drops &+ ports &* CounterLayout.perPort &+ peer.index &* CounterLayout.perPeer &+ counter.rawValue
+        CounterLayout.fixed &+ ports &* CounterLayout.perPort &+ peer.index &* CounterLayout.perPeer &+ counter.rawValue
     }
 }
 
@@ -63,6 +75,9 @@ public struct LaneCounters: ~Copyable {
     mutating func set(_ reason: DropReason, to total: UInt64) { totals[layout.index(reason)] = total }
 
     @inline(__always)
+    mutating func set(_ gauge: LaneGauge, to value: UInt64) { totals[layout.index(gauge)] = value }
+
+    @inline(__always)
     mutating func add(_ port: PortIndex, _ counter: PortCounter, _ amount: UInt64 = 1) {
         totals[layout.index(port, counter)] &+= amount
     }
@@ -71,6 +86,9 @@ public struct LaneCounters: ~Copyable {
     mutating func add(_ peer: PeerIndex, _ counter: PeerCounter, _ amount: UInt64 = 1) {
         totals[layout.index(peer, counter)] &+= amount
     }
+
+    /// A copy of every total, in the layout's order.
+    public var values: [UInt64] { (0..<totals.count).map { totals[$0] } }
 
     /// Stores every total on the board, one relaxed store each.
     func publish(to board: CounterBoard) {

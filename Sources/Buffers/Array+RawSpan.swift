@@ -1,0 +1,12 @@
+// Copying between spans and arrays, for code off the fast path.
+
+extension Array<UInt8> {
+    /// A copy of the octets.
+    public init(copying bytes: RawSpan) {
+        unsafe self.init(unsafeUninitializedCapacity: bytes.byteCount) { buffer, count in
+            // SAFETY: the buffer has room for as many octets as the span has.
+            unsafe bytes.withUnsafeBytes { unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: $0) }
+            count = bytes.byteCount
+        }
+    }
+}

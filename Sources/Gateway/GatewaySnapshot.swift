@@ -1,0 +1,79 @@
+// Everything an operator can ask about one gateway, at one moment, as plain values. A live gateway and a replay make the
+// same ones.
+
+import Basics
+import Switching
+
+public struct GatewaySnapshot: Sendable {
+    public struct Port: Sendable, Hashable {
+        public var name: String
+        /// As in the configuration: `packet`, `tap`, `pcap`; `replay` in a replay.
+        public var kind: String
+        public var device: String
+        public var isUp: Bool
+
+        public init(name: String, kind: String, device: String, isUp: Bool) {
+            self.name = name
+            self.kind = kind
+            self.device = device
+            self.isUp = isUp
+        }
+    }
+
+    public var site: String
+    public var publicKey: PublicKey
+    public var listen: Endpoint?
+    public var started: Instant
+    public var taken: Instant
+    public var ports: [Port]
+    public var peers: [PeerSnapshot]
+    public var layout: CounterLayout
+    /// The lane's totals in the layout's order, with control's own refusals among the drops.
+    public var counters: [UInt64]
+    /// The MAC table, sorted by VLAN and address; `nil` when it was not asked for.
+    public var macs: [MACEntry]?
+
+    public init(
+        site: String, listen: Endpoint?, started: Instant, taken: Instant, ports: [Port], control: ControlCore,
+        layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?
+    ) {
+        self.site = site
+        publicKey = control.configuration.identity.publicKey
+        self.listen = listen
+        self.started = started
+        self.taken = taken
+        self.ports = ports
+        peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0)) }
+        self.layout = layout
+        self.counters = counters
+        self.counters[layout.index(.handshakeRefused)] &+= control.refusedHandshakes
+        self.macs = macs
+    }
+
+    public subscript(reason: DropReason) -> UInt64 { counters[layout.index(reason)] }
+    public subscript(gauge: LaneGauge) -> UInt64 { counters[layout.index(gauge)] }
+    public subscript(port: PortIndex, counter: PortCounter) -> UInt64 { counters[layout.index(port, counter)] }
+    public subscript(peer: PeerIndex, counter: PeerCounter) -> UInt64 { counters[layout.index(peer, counter)] }
+
+    /// The configured name behind a location.
+    public func name(of location: Location) -> String {
+        if let port = location.port { return port.index < ports.count ? ports[port.index].name : "?" }
+        guard let peer = location.peer, peer.index < peers.count else { return "?" }
+        return peers[peer.index].name
+    }
+}
+
+extension GatewayCore {
+    /// The whole table, sorted by VLAN and address.
+    public func macRows() -> [MACEntry] {
+        (0..<lane.bridge.macs.limit).compactMap { lane.bridge.macs.row($0) }
+            .sorted { ($0.vlan, $0.address) < ($1.vlan, $1.address) }
+    }
+
+    public mutating func snapshot(site: String, started: Instant, at now: Instant, ports: [GatewaySnapshot.Port]) -> GatewaySnapshot {
+        lane.updateGauges()
+        return GatewaySnapshot(
+            site: site, listen: nil, started: started, taken: now, ports: ports, control: control,
+            layout: lane.bridge.counters.layout, counters: lane.bridge.counters.values, macs: macRows())
+    }
+}

@@ -1,0 +1,119 @@
+// Every key of a gateway's configuration: one row each. The documentation, the parser, the defaults and what a scenario may
+// set for a site all come from these rows.
+
+import Basics
+
+extension GatewaySettings {
+    /// Every key, in the order in which documentation shows them.
+    public static let knownKeys: [KeyDocumentation] = keys.documentation
+
+    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys)
+
+    /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
+    static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
+
+    private static let identityKeys: [SettingKey<GatewayDraft>] = [
+        SettingKey(
+            "site", .name, .required(example: "london"), inReplay: .decided("the sites are named in the key sites"),
+            "The site's name, unique in the mesh."
+        ) { $0.site = $2 },
+        SettingKey(
+            "key.file", .path, .required(example: "london.key"), inReplay: keysFromSeed,
+            "The file with this gateway's private key, which `causeway genkey FILE` writes."
+        ) { $0.keyFile = $2 },
+        SettingKey(
+            "listen", .endpoint, .required(example: "0.0.0.0:7117"), inReplay: noSockets,
+            "The local address of the UDP socket for all tunnels; an IPv6 address stands in brackets."
+        ) { $0.listen = $2 },
+        SettingKey(
+            "control.socket", .path, .byDefault("/run/causeway/SITE.sock"), inReplay: noSockets,
+            "The socket on which `causeway show` asks the gateway."
+        ) { $0.controlSocket = $2 },
+        SettingKey(
+            "psk.file", .path, .optional(example: "mesh.psk"), inReplay: keysFromSeed,
+            "A file with 32 octets in base64, the same at every site: a second secret that handshakes need."
+        ) { $0.pskFile = $2 },
+        SettingKey(
+            "log.level", .word, \.logLevel, inReplay: .decided("the command line decides what is logged"),
+            "The least important event that is logged."),
+    ]
+
+    private static let portKeys: [SettingKey<GatewayDraft>] = [
+        SettingKey(
+            "port.NAME.kind", .word, .required(example: "packet"), inReplay: framesFromCaptures,
+            "How the port gets at its LAN: AF_PACKET, a TAP device that is created, or libpcap."
+        ) { $0.ports[$1[0], default: PortDraft()].kind = $2 },
+        SettingKey(
+            "port.NAME.device", .text("interface name"), .required(example: "eth1"), inReplay: framesFromCaptures,
+            "The network interface, for this port alone."
+        ) { $0.ports[$1[0], default: PortDraft()].device = $2 },
+        SettingKey(
+            "port.NAME.filter", .text("BPF expression"), .optional(example: "not port 22"),
+            "Frames from the LAN that do not match are counted and dropped."
+        ) { $0.ports[$1[0], default: PortDraft()].filter = $2 },
+    ]
+
+    private static let peerKeys: [SettingKey<GatewayDraft>] = [
+        SettingKey(
+            "peer.NAME.key", .publicKey, .required(example: "sSp2vAT8Wy/FcwoUJzrg9gKaFGWCHV/0ouPtXzz/vlY="),
+            inReplay: everyPairPeered,
+            "The public key of another gateway, which `causeway pubkey FILE` prints there."
+        ) { $0.peers[$1[0], default: PeerDraft()].key = $2 },
+        SettingKey(
+            "peer.NAME.address", .peerAddress, .optional(example: "nyc.example:7117"), inReplay: everyPairPeered,
+            "Where the other gateway listens; without it, this one waits for the other to call."
+        ) { $0.peers[$1[0], default: PeerDraft()].address = $2 },
+    ]
+
+    private static let tuningKeys: [SettingKey<GatewayDraft>] = [
+        SettingKey(
+            "mac.ageing", .duration(.seconds(10) ... .seconds(1_000_000)), \.tuning.macAgeing,
+            "How long a MAC address stays known after its last frame."),
+        SettingKey("mac.limit", .integer(16...1_048_576), \.tuning.macLimit, "The most MAC addresses known at once."),
+        SettingKey(
+            "path.mtu", mtu, \.tuning.pathMTU,
+            "The largest IP packet that the underlay carries, with the IP header, until it is probed."),
+        SettingKey(
+            "cipher", .word, \.tuning.cipher,
+            "What seals datagrams; `auto` is AES-256-GCM where both processors have instructions for it."),
+        SettingKey(
+            "keepalive", .duration(.milliseconds(50) ... .seconds(60)), \.tuning.keepalive,
+            "How often a peer hears from this gateway when there is nothing to send."),
+        SettingKey(
+            "rekey.time", .duration(.seconds(1) ... .seconds(3_600)), \.tuning.rekeyTime, "The longest that one key seals for."),
+        SettingKey(
+            "rekey.datagrams", .integer(1_000...1 << 48, unit: "datagrams"), \.tuning.rekeyDatagrams,
+            "The most datagrams that one key seals."),
+    ]
+
+    /// Why a scenario cannot set a key: what stands in for it in a replay.
+    private static let keysFromSeed = InReplay.decided("keys come from the seed")
+    private static let noSockets = InReplay.decided("a replay opens no sockets")
+    private static let framesFromCaptures = InReplay.decided("frames come from site.SITE.port.PORT.capture")
+    private static let everyPairPeered = InReplay.decided("every site is every other's peer; see link.A-B.delay")
+}
+
+/// A configuration while it is read: every value that has been given so far.
+struct GatewayDraft: SettingsDraft {
+    var site: String?
+    var keyFile: String?
+    var listen: Endpoint?
+    var controlSocket: String?
+    var pskFile: String?
+    var logLevel = LogLevel.info
+    var tuning = SiteTuning()
+    /// Never iterated: the order comes from the file or from sorted names.
+    var ports: [String: PortDraft] = [:]
+    var peers: [String: PeerDraft] = [:]
+}
+
+struct PortDraft: Sendable {
+    var kind: PortKind?
+    var device: String?
+    var filter: String?
+}
+
+struct PeerDraft: Sendable {
+    var key: PublicKey?
+    var address: PeerAddress?
+}

@@ -1,0 +1,84 @@
+// The configuration of one gateway as the rest of the program sees it: typed, complete, checked. How it is written in a file
+// is the business of `GatewaySettings+Keys.swift`.
+
+import Basics
+
+/// A gateway's configuration.
+public struct GatewaySettings: Hashable, Sendable {
+    /// The site's name, unique in the mesh.
+    public var site: String
+    /// The path of the file with this gateway's private key, as seen from where the configuration's path is seen from.
+    public var keyFile: String
+    /// The local address of the tunnels' UDP socket.
+    public var listen: Endpoint
+    /// The path of the socket on which `causeway show` asks; at most 107 octets.
+    public var controlSocket: String
+    /// Sorted by name, at least one.
+    public var ports: [PortSettings]
+    /// Sorted by name. Empty for a gateway that only bridges its own ports.
+    public var peers: [PeerSettings]
+    /// The path of the file with the key that all sites share, if there is one.
+    public var pskFile: String?
+    public var tuning: SiteTuning
+    public var logLevel: LogLevel
+}
+
+/// A LAN port.
+public struct PortSettings: Hashable, Sendable {
+    public var name: String
+    public var kind: PortKind
+    /// The network interface: with `tap` the one to create, otherwise one that exists.
+    public var device: String
+    /// A BPF expression that frames from the LAN must match; `nil` lets all in.
+    public var filter: String?
+}
+
+/// How frames are picked up and put down.
+public enum PortKind: String, CaseIterable, Hashable, Sendable {
+    /// AF_PACKET.
+    case packet
+    /// A TAP device that the gateway creates.
+    case tap
+    /// libpcap.
+    case pcap
+}
+
+/// Another gateway.
+public struct PeerSettings: Hashable, Sendable {
+    public var name: String
+    public var key: PublicKey
+    /// `nil` where the peer is waited for.
+    public var address: PeerAddress?
+}
+
+/// What decides how a site behaves, live or in a replay. `init()` has every default.
+public struct SiteTuning: Hashable, Sendable {
+    /// How long a MAC address stays known after its last frame.
+    public var macAgeing = Interval.seconds(300)
+    /// The most MAC addresses known at once.
+    public var macLimit = 65_536
+    /// The largest IP packet that the underlay carries, in octets with the IP header, until it is probed.
+    public var pathMTU = 1_500
+    public var cipher = CipherChoice.automatic
+    /// How often a peer hears from us when there is nothing to send.
+    public var keepalive = Interval.seconds(1)
+    /// The longest that one key seals for.
+    public var rekeyTime = Interval.seconds(120)
+    /// The most datagrams that one key seals.
+    public var rekeyDatagrams: UInt64 = 1 << 32
+
+    public init() {}
+}
+
+/// What seals datagrams.
+public enum CipherChoice: String, CaseIterable, Hashable, Sendable {
+    /// AES-256-GCM where both processors have instructions for it, ChaCha20-Poly1305 elsewhere.
+    case automatic = "auto"
+    case aes256GCM = "aes-256-gcm"
+    case chaCha20Poly1305 = "chacha20-poly1305"
+}
+
+/// The least important event that is logged.
+public enum LogLevel: String, CaseIterable, Hashable, Sendable {
+    case debug, info, notice, warning, error
+}

@@ -1,0 +1,142 @@
+// One site of a replay: a gateway core, and the capture files that stand for its LANs.
+
+import Basics
+import Buffers
+import Captures
+import Gateway
+import Settings
+import Tunnels
+
+final class ReplaySite {
+    private let name: String
+    private let ports: [GatewaySnapshot.Port]
+    private var core: GatewayCore
+    private var writers: [CaptureWriter] = []
+    /// The scenario's number of each peer, by this site's peer number.
+    private let peerSites: [Int]
+    private var datagrams: [(to: Int, bytes: [UInt8])] = []
+    private var events: [GatewayEvent] = []
+
+    /// Nanoseconds since 1970 at the virtual clock's zero: any fixed number does.
+    private static let wallClock: UInt64 = 1_700_000_000_000_000_000
+
+    init(
+        _ scenario: [ScenarioSite], index: Int, identities: [KeyPair], seed: UInt64, directory: String
+    ) throws(CaptureError) {
+        let site = scenario[index]
+        name = site.name
+        ports = site.ports.map {
+            GatewaySnapshot.Port(name: $0.name, kind: "replay", device: $0.capture ?? "", isUp: true)
+        }
+        peerSites = scenario.indices.filter { $0 != index }
+        let tuning = site.tuning
+        core = GatewayCore(
+            lane: LaneConfiguration(
+                ports: site.ports.count, peers: peerSites.count, macLimit: tuning.macLimit, macAgeing: tuning.macAgeing,
+                pathMTU: tuning.pathMTU, keepalive: tuning.keepalive),
+            control: ControlConfiguration(
+                identity: identities[index],
+                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
+                ciphers: CipherSet(tuning.cipher), keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime,
+                rekeyDatagrams: tuning.rekeyDatagrams),
+            random: SeededRandom(seed: seed), wallClock: ReplaySite.wallClock, at: .zero)
+        for port in site.ports { writers.append(try CaptureWriter(path: "\(directory)/\(site.name).\(port.name).pcap")) }
+    }
+
+    /// Where a site is on the virtual WAN.
+    private static func endpoint(of site: Int) -> Endpoint {
+        Endpoint(ipv4: 0x0A00_0001 + UInt32(truncatingIfNeeded: site), port: 7117)
+    }
+
+    private static func site(at endpoint: Endpoint) -> Int? { endpoint.ipv4.map { Int($0) - 0x0A00_0001 } }
+
+    var nextTimeout: Instant { core.nextTimeout }
+    var wantsDrain: Bool { core.lane.wantsDrain }
+
+    func handleFrame(_ bytes: [UInt8], isRefused: Bool, on port: PortIndex, at now: Instant) {
+        if isRefused { return core.lane.handleLostFrame(.filtered, on: port) }
+        var bytes = bytes
+        var span = bytes.mutableSpan
+        var frame = span.mutableBytes
+        core.lane.handleFrame(&frame, offload: .none, on: port, at: now)
+    }
+
+    func handleDatagram(_ bytes: [UInt8], from site: Int, at now: Instant) {
+        var bytes = bytes
+        var span = bytes.mutableSpan
+        var datagram = span.mutableBytes
+        core.lane.handleDatagram(&datagram, from: ReplaySite.endpoint(of: site), at: now)
+    }
+
+    func handleTimeout(at now: Instant) { core.handleTimeout(at: now) }
+
+    /// Ends a batch: frames go to the captures, datagrams and log lines wait to be taken.
+    func flush(at now: Instant, since zero: Instant) throws(CaptureError) {
+        core.settle(at: now)
+        while let action = core.control.pollAction() {
+            switch action {
+            case .datagram(let bytes, let endpoint):
+                if let site = ReplaySite.site(at: endpoint) { datagrams.append((site, bytes)) }
+            case .resolve(let peer):
+                core.control.handleResolved(peer, to: [ReplaySite.endpoint(of: peerSites[peer.index])], at: now)
+            case .log(let event): events.append(event)
+            }
+        }
+        takeTransmits()
+        try writeFrames(now, zero)
+        core.lane.drained()
+    }
+
+    private func takeTransmits() {
+        for index in 0..<core.lane.transmits {
+            let run = core.lane.transmit(at: index)
+            let to = peerSites[run.peer.index]
+            for start in stride(from: 0, to: run.byteCount, by: run.segmentSize) {
+                let end = min(start + run.segmentSize, run.byteCount)
+                let bytes = core.lane.transmitBytes(at: index).extracting(start..<end)
+                datagrams.append((to, Array(copying: bytes)))
+            }
+            core.lane.handleTransmitted(run.peer, datagrams: run.datagrams, bytes: run.byteCount, failed: 0)
+        }
+    }
+
+    private func writeFrames(_ now: Instant, _ zero: Instant) throws(CaptureError) {
+        for index in 0..<core.lane.bridge.frames.count {
+            let record = core.lane.bridge.frames.record(index)
+            let bytes = Array(copying: core.lane.bridge.frames.frame(index))
+            for port in 0..<writers.count where record.ports.contains(PortIndex(port)) {
+                try writers[port].write(timestamp: UInt64(max(0, (now - zero).nanoseconds)), bytes: bytes)
+                core.lane.handleDelivered(PortIndex(port), frames: 1, bytes: bytes.count, failed: 0)
+            }
+        }
+    }
+
+    func takeDatagrams() -> [(to: Int, bytes: [UInt8])] {
+        defer { datagrams = [] }
+        return datagrams
+    }
+
+    func takeEvents() -> [GatewayEvent] {
+        defer { events = [] }
+        return events
+    }
+
+    func close() throws(CaptureError) {
+        for writer in writers { try writer.close() }
+    }
+
+    func snapshot(at now: Instant) -> GatewaySnapshot {
+        core.snapshot(site: name, started: .zero, at: now, ports: ports)
+    }
+}
+
+extension CipherSet {
+    /// The ciphers that a setting allows on this processor.
+    public init(_ choice: CipherChoice) {
+        switch choice {
+        case .automatic: self = .supported
+        case .aes256GCM: self = .aes256gcm
+        case .chaCha20Poly1305: self = .chacha20poly1305
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// The WAN of a replay: point-to-point links between sites that delay, lose and measure datagrams, on the virtual clock and
+// from one seed. Nothing is reordered on a link: delay is the same for every datagram.
+
+import Basics
+import HeapModule
+
+/// What one direction of a link does.
+public struct LinkCharacter: Sendable, Hashable {
+    public var delay: Interval
+    /// Datagrams lost in a million.
+    public var lossMillionths: UInt32
+    /// Octets of the longest IP packet.
+    public var mtu: Int
+
+    public init(delay: Interval = .zero, lossMillionths: UInt32 = 0, mtu: Int = 1_500) {
+        self.delay = delay
+        self.lossMillionths = lossMillionths
+        self.mtu = mtu
+    }
+}
+
+/// What went over one direction. Bytes are UDP payload.
+public struct LinkTally: Sendable, Hashable {
+    public var datagrams: UInt64 = 0
+    public var bytes: UInt64 = 0
+    /// Lost by chance.
+    public var lost: UInt64 = 0
+    /// Longer than the MTU: not carried.
+    public var tooLong: UInt64 = 0
+}
+
+public struct VirtualWire {
+    /// A datagram under way.
+    public struct Arrival: Comparable {
+        public var at: Instant
+        /// Ties are in the order of sending.
+        public var sequence: UInt64
+        public var from: Int
+        public var to: Int
+        public var bytes: [UInt8]
+
+        public static func < (a: Arrival, b: Arrival) -> Bool { (a.at, a.sequence) < (b.at, b.sequence) }
+        public static func == (a: Arrival, b: Arrival) -> Bool { a.sequence == b.sequence }
+    }
+
+    /// IPv4 and UDP headers.
+    static let headerBytes = 28
+
+    private let sites: Int
+    private var characters: [LinkCharacter]
+    private var tallies: [LinkTally]
+    private var underWay = Heap<Arrival>()
+    private var sequence: UInt64 = 0
+    private var random: SeededRandom
+
+    public init(sites: Int, seed: UInt64) {
+        self.sites = sites
+        characters = Array(repeating: LinkCharacter(), count: sites * sites)
+        tallies = Array(repeating: LinkTally(), count: sites * sites)
+        random = SeededRandom(seed: seed)
+    }
+
+    /// Sets both directions between two sites.
+    public mutating func setLink(_ a: Int, _ b: Int, _ character: LinkCharacter) {
+        characters[a * sites + b] = character
+        characters[b * sites + a] = character
+    }
+
+    public func tally(from: Int, to: Int) -> LinkTally { tallies[from * sites + to] }
+
+    /// When the next datagram arrives.
+    public var nextArrival: Instant { underWay.min?.at ?? .distantFuture }
+
+    public mutating func carry(_ bytes: [UInt8], from: Int, to: Int, at now: Instant) {
+        let link = from * sites + to
+        tallies[link].datagrams += 1
+        tallies[link].bytes += UInt64(bytes.count)
+        if bytes.count + VirtualWire.headerBytes > characters[link].mtu {
+            tallies[link].tooLong += 1
+            return
+        }
+        if random.chance(millionths: characters[link].lossMillionths) {
+            tallies[link].lost += 1
+            return
+        }
+        underWay.insert(Arrival(at: now + characters[link].delay, sequence: sequence, from: from, to: to, bytes: bytes))
+        sequence += 1
+    }
+
+    /// The datagram that arrives first, if that is not after `now`.
+    public mutating func nextArrived(by now: Instant) -> Arrival? {
+        guard let first = underWay.min, first.at <= now else { return nil }
+        return underWay.removeMin()
+    }
+}
