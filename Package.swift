@@ -12,12 +12,10 @@ let strict: [SwiftSetting] = [
 
 let package = Package(
     name: "causeway",
-    
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
         .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -34,7 +32,7 @@ let package = Package(
         .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
-            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels"],
+            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
             swiftSettings: strict),
         .target(name: "Captures", dependencies: ["Basics", "Buffers", "CPcap"], swiftSettings: strict),
         .target(
@@ -42,6 +40,27 @@ let package = Package(
             dependencies: [
                 "Basics", "Buffers", "Tunnels", "Settings", "Gateway", "Captures",
                 .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
+        .target(name: "LinuxIO", dependencies: ["Basics", "Buffers", "CLinux"], swiftSettings: strict),
+        .target(
+            name: "Operator",
+            dependencies: ["Basics", "Gateway", .product(name: "TextTable", package: "TextTable")], swiftSettings: strict),
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "Basics", "Buffers", "Switching", "Tunnels", "Settings", "Gateway", "Captures", "LinuxIO", "Operator",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "causeway",
+            dependencies: [
+                "Basics", "Tunnels", "Settings", "Gateway", "Captures", "LinuxIO", "Operator", "Daemon", "Simulation",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "TextTable", package: "TextTable"),
             ],
             swiftSettings: strict),
 

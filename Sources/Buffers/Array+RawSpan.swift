@@ -10,3 +10,13 @@ extension Array<UInt8> {
         }
     }
 }
+
+extension Array<UInt8> {
+    /// Lends the octets, to change in place.
+    public mutating func withMutableRawSpan<R>(_ body: (inout MutableRawSpan) -> R) -> R {
+        var span = mutableSpan
+        // SAFETY: octets have no padding and every value of one is valid.
+        var bytes = unsafe span.mutableBytes
+        return body(&bytes)
+    }
+}

@@ -79,8 +79,9 @@ public struct LivePort: ~Copyable, @unchecked Sendable {
                     hint: "try a shorter expression")
             }
         }
-        timestampScale = unsafe pcap_get_tstamp_precision(handle.pointer) == PCAP_TSTAMP_PRECISION_NANO ? 1 : 1_000
         buffer = OwnedBytes(count: snapshotLength)
+        // SAFETY: as above.
+        timestampScale = unsafe pcap_get_tstamp_precision(handle.pointer) == PCAP_TSTAMP_PRECISION_NANO ? 1 : 1_000
         fileDescriptor = descriptor
         self.warning = warning
         self.device = device

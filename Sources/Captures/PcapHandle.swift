@@ -8,7 +8,11 @@ struct PcapHandle: ~Copyable {
     /// Never null, and open for as long as self lives.
     let pointer: OpaquePointer
 
-    init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
+    /// Takes over an open handle.
+    init(owning pointer: OpaquePointer) {
+        // SAFETY: the caller gives the handle away.
+        unsafe self.pointer = unsafe pointer
+    }
 
     /// A handle without a file or device, to compile filters and write files for Ethernet with; nanosecond timestamps.
     init(deadWithSnapshotLength length: Int) {
@@ -32,13 +36,16 @@ struct PcapHandle: ~Copyable {
 
     /// libpcap's name for the link type, such as `EN10MB` or `LINUX_SLL`.
     var linkTypeName: String {
+        // SAFETY: the handle is open; the names are static strings, or null for values without one.
         let value = unsafe pcap_datalink(pointer)
-        // SAFETY: the names are static strings, or null for values without one.
         guard let name = unsafe pcap_datalink_val_to_name(value) else { return "DLT \(value)" }
         return unsafe String(cString: name)
     }
 
-    var isEthernet: Bool { unsafe pcap_datalink(pointer) == DLT_EN10MB }
+    var isEthernet: Bool {
+        // SAFETY: the handle is open.
+        unsafe pcap_datalink(pointer) == DLT_EN10MB
+    }
 }
 
 /// Calls `body` with a buffer for libpcap's error text; returns the result and the text, which is empty where there is none.

@@ -8,7 +8,7 @@ public enum EventLevel: Sendable, Comparable {
 
 /// Peers by their configured names. `suppressed` counts events of the same kind that were not said because of the rate limit.
 public enum GatewayEvent: Sendable, Hashable {
-    case peerUp(String, endpoint: Endpoint, cipher: String)
+    case peerUp(String, endpoint: Endpoint, cipher: String?)
     case peerDown(String, silentFor: Interval)
     case peerRoamed(String, to: Endpoint)
     case keysRenewed(String)
@@ -34,7 +34,7 @@ public enum GatewayEvent: Sendable, Hashable {
     /// One line; what happened first, then what to do about it.
     public var message: String {
         switch self {
-        case .peerUp(let name, let endpoint, let cipher): "peer \(name) is up at \(endpoint), sealed with \(cipher)"
+        case .peerUp(let name, let endpoint, let cipher): "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
         case .peerRoamed(let name, let endpoint): "peer \(name) is now at \(endpoint)"
         case .keysRenewed(let name): "keys with peer \(name) were renewed"
@@ -56,6 +56,12 @@ public enum GatewayEvent: Sendable, Hashable {
         case .noCommonCipher(let name, let suppressed):
             "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
         }
+    }
+
+    /// The same without what depends on the processor: for output that must be the same on every machine.
+    public var withoutCipher: GatewayEvent {
+        guard case .peerUp(let name, let endpoint, _) = self else { return self }
+        return .peerUp(name, endpoint: endpoint, cipher: nil)
     }
 
     private func again(_ suppressed: Int) -> String {

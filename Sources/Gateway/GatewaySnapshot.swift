@@ -10,13 +10,11 @@ public struct GatewaySnapshot: Sendable {
         /// As in the configuration: `packet`, `tap`, `pcap`; `replay` in a replay.
         public var kind: String
         public var device: String
-        public var isUp: Bool
 
-        public init(name: String, kind: String, device: String, isUp: Bool) {
+        public init(name: String, kind: String, device: String) {
             self.name = name
             self.kind = kind
             self.device = device
-            self.isUp = isUp
         }
     }
 

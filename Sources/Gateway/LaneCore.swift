@@ -293,8 +293,15 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(reason)
     }
 
-    /// The kernel's own count of frames it could not hand over, all ports together.
-    public mutating func handleCaptureDrops(total: UInt64) { bridge.counters.set(.captureOverrun, to: total) }
+    /// What the kernel says of a port: whether it is up, and how many frames it could not hand over since the start.
+    public mutating func handlePortState(_ port: PortIndex, isUp: Bool, captureDrops: UInt64) {
+        bridge.counters.set(port, .isUp, to: isUp ? 1 : 0)
+        bridge.counters.set(port, .captureDrops, to: captureDrops)
+        var total: UInt64 = 0
+        for index in 0..<configuration.ports { total &+= bridge.counters[PortIndex(index), .captureDrops] }
+        bridge.counters.set(.captureOverrun, to: total)
+        isActive = true
+    }
 
     /// Everything was sent: the memory is free again.
     public mutating func drained() {

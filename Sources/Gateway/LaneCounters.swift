@@ -5,6 +5,10 @@ import Buffers
 
 public enum PortCounter: Int, CaseIterable, Sendable {
     case framesIn, bytesIn, framesOut, bytesOut
+    /// Frames that the kernel could not hand over, by its own count.
+    case captureDrops
+    /// 1 while the device is up.
+    case isUp
 }
 
 public enum PeerCounter: Int, CaseIterable, Sendable {
@@ -73,6 +77,11 @@ public struct LaneCounters: ~Copyable {
 
     @inline(__always)
     mutating func set(_ reason: DropReason, to total: UInt64) { totals[layout.index(reason)] = total }
+
+    @inline(__always)
+    mutating func set(_ port: PortIndex, _ counter: PortCounter, to value: UInt64) {
+        totals[layout.index(port, counter)] = value
+    }
 
     @inline(__always)
     mutating func set(_ gauge: LaneGauge, to value: UInt64) { totals[layout.index(gauge)] = value }

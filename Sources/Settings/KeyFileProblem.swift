@@ -1,7 +1,7 @@
 // What can be wrong with a file that holds a secret. The caller looks at the file; the words and the place are here.
 
 /// What is wrong with a key file.
-public enum KeyFileProblem: Hashable, Sendable {
+public enum KeyFileProblem: Error, Hashable, Sendable {
     case missing
     /// The reason, in the system's words.
     case unreadable(String)

@@ -26,20 +26,16 @@ final class ReplaySite {
         let site = scenario[index]
         name = site.name
         ports = site.ports.map {
-            GatewaySnapshot.Port(name: $0.name, kind: "replay", device: $0.capture ?? "", isUp: true)
+            GatewaySnapshot.Port(name: $0.name, kind: "replay", device: $0.capture?.split(separator: "/").last.map(String.init) ?? "-")
         }
         peerSites = scenario.indices.filter { $0 != index }
-        let tuning = site.tuning
         core = GatewayCore(
-            lane: LaneConfiguration(
-                ports: site.ports.count, peers: peerSites.count, macLimit: tuning.macLimit, macAgeing: tuning.macAgeing,
-                pathMTU: tuning.pathMTU, keepalive: tuning.keepalive),
+            lane: LaneConfiguration(site.tuning, ports: site.ports.count, peers: peerSites.count),
             control: ControlConfiguration(
-                identity: identities[index],
-                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
-                ciphers: CipherSet(tuning.cipher), keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime,
-                rekeyDatagrams: tuning.rekeyDatagrams),
+                site.tuning, identity: identities[index],
+                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) }),
             random: SeededRandom(seed: seed), wallClock: ReplaySite.wallClock, at: .zero)
+        for number in site.ports.indices { core.lane.handlePortState(PortIndex(number), isUp: true, captureDrops: 0) }
         for port in site.ports { writers.append(try CaptureWriter(path: "\(directory)/\(site.name).\(port.name).pcap")) }
     }
 
@@ -56,16 +52,12 @@ final class ReplaySite {
     func handleFrame(_ bytes: [UInt8], isRefused: Bool, on port: PortIndex, at now: Instant) {
         if isRefused { return core.lane.handleLostFrame(.filtered, on: port) }
         var bytes = bytes
-        var span = bytes.mutableSpan
-        var frame = span.mutableBytes
-        core.lane.handleFrame(&frame, offload: .none, on: port, at: now)
+        bytes.withMutableRawSpan { core.lane.handleFrame(&$0, offload: .none, on: port, at: now) }
     }
 
     func handleDatagram(_ bytes: [UInt8], from site: Int, at now: Instant) {
         var bytes = bytes
-        var span = bytes.mutableSpan
-        var datagram = span.mutableBytes
-        core.lane.handleDatagram(&datagram, from: ReplaySite.endpoint(of: site), at: now)
+        bytes.withMutableRawSpan { core.lane.handleDatagram(&$0, from: ReplaySite.endpoint(of: site), at: now) }
     }
 
     func handleTimeout(at now: Instant) { core.handleTimeout(at: now) }
@@ -127,16 +119,5 @@ final class ReplaySite {
 
     func snapshot(at now: Instant) -> GatewaySnapshot {
         core.snapshot(site: name, started: .zero, at: now, ports: ports)
-    }
-}
-
-extension CipherSet {
-    /// The ciphers that a setting allows on this processor.
-    public init(_ choice: CipherChoice) {
-        switch choice {
-        case .automatic: self = .supported
-        case .aes256GCM: self = .aes256gcm
-        case .chaCha20Poly1305: self = .chacha20poly1305
-        }
     }
 }

@@ -1,0 +1,170 @@
+// Control's thread: it drives the control core, resolves names, writes the log, and answers operators at the local socket.
+
+import Basics
+import Dispatch
+import Foundation
+import Gateway
+import LinuxIO
+import Logging
+import Operator
+import Settings
+import Switching
+import Synchronization
+
+struct ControlLoop: ~Copyable {
+    private var core: ControlCore
+    private let settings: GatewaySettings
+    private let listen: Endpoint
+    private let link: LaneLink
+    private let wakeUp: WakeUp
+    private let logger: Logger
+    private let started: Instant
+    private var poller: Poller
+    private let listener: LocalListener
+    private var clients = OperatorClients()
+    private let resolutions = Resolutions()
+    private var outgoingDrops: UInt64 = 0
+
+    private enum Token {
+        static let wakeUp: UInt32 = 0
+        static let listener: UInt32 = 1
+    }
+
+    init(
+        core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, listener: consuming LocalListener,
+        wakeUp: consuming WakeUp, link: LaneLink, started: Instant, logger: Logger
+    ) throws(IOError) {
+        let poller = try Poller()
+        try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
+        try poller.add(listener.fileDescriptor, token: Token.listener)
+        self.poller = poller
+        self.core = core
+        self.settings = settings
+        self.listen = listen
+        self.listener = listener
+        self.wakeUp = wakeUp
+        self.link = link
+        self.started = started
+        self.logger = logger
+    }
+
+    mutating func run() {
+        while !link.isStopping.load(ordering: .relaxed) {
+            let now = MonotonicClock.now()
+            core.handleEvents(at: now)
+            for (peer, endpoints) in resolutions.take() { core.handleResolved(peer, to: endpoints, at: now) }
+            if core.nextTimeout <= now { core.handleTimeout(at: now) }
+            performActions(now)
+            serveOperators(now)
+            if !link.mailbox.commands.isEmpty || !link.outgoing.isEmpty { link.lane.wake() }
+            // A command that found the lane's queue full is tried again soon.
+            let timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
+            let events = poller.wait(timeout: min(max(timeout, .zero), clients.isEmpty ? .seconds(60) : .milliseconds(20)))
+            for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
+        }
+    }
+
+    // MARK: What the core asks for
+
+    private mutating func performActions(_ now: Instant) {
+        while let action = core.pollAction() {
+            switch action {
+            case .datagram(let bytes, let endpoint): send(bytes, endpoint)
+            case .resolve(let peer): resolve(peer, now)
+            case .log(let event): logger.log(level: Logger.Level(event.level), "\(event.message)")
+            }
+        }
+    }
+
+    private mutating func send(_ bytes: [UInt8], _ endpoint: Endpoint) {
+        var bytes = bytes
+        let datagram = bytes.withMutableRawSpan { PuntedDatagram($0.bytes) }
+        guard let datagram, link.outgoing.push(OutgoingDatagram(datagram: datagram, endpoint: endpoint)) else {
+            outgoingDrops += 1
+            return
+        }
+    }
+
+    /// Looks a peer's name up, in the background unless it is an address already.
+    private mutating func resolve(_ peer: PeerIndex, _ now: Instant) {
+        guard let address = settings.peers[peer.index].address else { return }
+        if let endpoint = address.endpoint { return core.handleResolved(peer, to: [endpoint], at: now) }
+        guard resolutions.begin(peer) else { return }
+        let name = settings.peers[peer.index].name
+        let (resolutions, wake, logger) = (resolutions, link.control, logger)
+        DispatchQueue.global().async {
+            var endpoints: [Endpoint] = []
+            do throws(IOError) {
+                endpoints = try LinuxIO.resolve(host: address.host, port: address.port)
+            } catch {
+                logger.warning("the address of peer \(name) could not be resolved: \(error)")
+            }
+            resolutions.finish(peer, endpoints)
+            wake.wake()
+        }
+    }
+
+    // MARK: Operators
+
+    private mutating func serveOperators(_ now: Instant) {
+        clients.accept(from: listener)
+        for (number, topic) in clients.readRequests() {
+            if topic == .macs {
+                clients.wait(number, for: core.requestMACs())
+            } else {
+                clients.answer(number, answer(topic, nil, now))
+            }
+        }
+        while let (token, rows) = core.pollMACs() { clients.answer(token: token, answer(.macs, rows, now)) }
+        clients.write(at: now)
+    }
+
+    private func answer(_ topic: ShowTopic, _ macs: [MACEntry]?, _ now: Instant) -> Data {
+        let board = link.mailbox.board
+        var counters = (0..<board.count).map { board.load($0) }
+        counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
+        let snapshot = GatewaySnapshot(
+            site: settings.site, listen: listen, started: started, taken: now,
+            ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
+            control: core, layout: link.mailbox.layout, counters: counters, macs: macs)
+        return (try? JSON.answer(topic, snapshot)) ?? Data("{\"error\":\"this answer could not be encoded\"}".utf8)
+    }
+}
+
+/// Addresses that background look-ups have found. At most one look-up for each peer is under way.
+private final class Resolutions: Sendable {
+    private struct State {
+        var underWay: Set<Int> = []
+        var found: [(PeerIndex, [Endpoint])] = []
+    }
+
+    private let state = Mutex(State())
+
+    func begin(_ peer: PeerIndex) -> Bool { state.withLock { $0.underWay.insert(peer.index).inserted } }
+
+    func finish(_ peer: PeerIndex, _ endpoints: [Endpoint]) {
+        state.withLock {
+            $0.underWay.remove(peer.index)
+            $0.found.append((peer, endpoints))
+        }
+    }
+
+    func take() -> [(PeerIndex, [Endpoint])] {
+        state.withLock { state in
+            defer { state.found = [] }
+            return state.found
+        }
+    }
+}
+
+extension Logger.Level {
+    init(_ level: EventLevel) {
+        switch level {
+        case .debug: self = .debug
+        case .info: self = .info
+        case .notice: self = .notice
+        case .warning: self = .warning
+        case .error: self = .error
+        }
+    }
+}

@@ -1,0 +1,72 @@
+// The one interface behind which all kinds of LAN ports stand. The lane's loop is generic over it and specialised for each
+// kind, so a call costs nothing.
+
+import Basics
+import Buffers
+import Captures
+import LinuxIO
+
+/// A LAN port. One thread owns it.
+///
+/// Contract: after `advance()` has given true, `lendFrame`, `offload` and `isTruncated` describe one frame; its memory is
+/// lent until the next `advance()`, and may be changed.
+protocol FramePort: ~Copyable {
+    /// Readable when a frame waits.
+    var fileDescriptor: Int32 { get }
+    /// Moves to the next frame that waits; false when there is none.
+    mutating func advance() -> Bool
+    @_lifetime(&self)
+    mutating func lendFrame() -> MutableRawSpan
+    var offload: FrameOffload { get }
+    /// True when only a part of the frame could be captured.
+    var isTruncated: Bool { get }
+    /// Sends the frames of `arena` that go to `port`.
+    mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult
+    func isUp() -> Bool
+    /// True when the device was removed: the port is of no use then.
+    var isGone: Bool { get }
+    /// Frames that the kernel could not hand over, since the start.
+    mutating func drops() -> UInt64
+}
+
+extension PacketPort: FramePort {
+    @_lifetime(&self)
+    mutating func lendFrame() -> MutableRawSpan { frame }
+}
+
+extension TAPPort: FramePort {
+    @_lifetime(&self)
+    mutating func lendFrame() -> MutableRawSpan { frame }
+
+    /// A TAP device has no counter of its own for this.
+    mutating func drops() -> UInt64 { 0 }
+}
+
+extension LivePort: FramePort {
+    @_lifetime(&self)
+    mutating func lendFrame() -> MutableRawSpan { frame }
+
+    var offload: FrameOffload { .none }
+    var isGone: Bool { failure != nil }
+    func isUp() -> Bool { !isGone && interfaceExists(device) }
+
+    mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult {
+        var result = TransmitResult()
+        for index in 0..<arena.count where arena.record(index).ports.contains(port) {
+            let frame = arena.frame(index)
+            if inject(frame) {
+                result.sent += 1
+                result.bytes += frame.byteCount
+            } else {
+                result.failed += 1
+            }
+        }
+        return result
+    }
+}
+
+/// A port in its place.
+struct PlacedPort<Port: FramePort & ~Copyable>: ~Copyable {
+    let index: PortIndex
+    var port: Port
+}

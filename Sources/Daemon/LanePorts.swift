@@ -1,0 +1,71 @@
+// Opening the LAN ports that a configuration names.
+
+import Basics
+import Buffers
+import Captures
+import LinuxIO
+import Settings
+import Tunnels
+
+extension LanePorts {
+    /// Opens every port. The index of a port is its place in `settings.ports`.
+    static func open(_ settings: GatewaySettings, identity: PublicKey) throws -> LanePorts {
+        LanePorts(
+            packets: try collect(settings, .packet) { port, index in
+                PlacedPort(
+                    index: index,
+                    port: try PacketPort(device: port.device, filter: try port.filter.map { try compile($0) }))
+            },
+            taps: try collect(settings, .tap) { port, index in
+                PlacedPort(
+                    index: index,
+                    port: try TAPPort(
+                        device: port.device, macAddress: stableAddress(identity, port.name),
+                        filter: try port.filter.map { try compile($0) }))
+            },
+            lives: try collect(settings, .pcap) { port, index in
+                PlacedPort(index: index, port: try LivePort(device: port.device, filter: port.filter))
+            })
+    }
+
+    private static func compile(_ expression: String) throws -> [FilterInstruction] {
+        try PacketFilter(expression: expression).instructions
+    }
+
+    private static func collect<Port: ~Copyable>(
+        _ settings: GatewaySettings, _ kind: PortKind, _ open: (PortSettings, PortIndex) throws -> Port
+    ) throws -> FixedArray<Port> {
+        var opened = Opened<Port>()
+        for (number, port) in settings.ports.enumerated() where port.kind == kind {
+            opened.append(try open(port, PortIndex(number)))
+        }
+        return opened.finish()
+    }
+
+    /// A locally administered address that a TAP port has whenever this gateway makes it: from the key and the port's name.
+    private static func stableAddress(_ identity: PublicKey, _ port: String) -> MACAddress {
+        let digest = identity.bytes + Array(port.utf8)
+        // FNV-1a, 64 bit: any spread of the bits does.
+        let hash = digest.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+        return MACAddress(rawValue: (hash & 0x00FF_FFFF_FFFF) | 0x0200_0000_0000)
+    }
+}
+
+/// Move-only values gathered one by one; `FixedArray` wants them all at once.
+private struct Opened<Element: ~Copyable>: ~Copyable {
+    private var count = 0
+    private var slots = FixedArray<Element?>(count: Limits.ports) { _ in nil }
+
+    mutating func append(_ element: consuming Element) {
+        slots[count] = consume element
+        count += 1
+    }
+
+    consuming func finish() -> FixedArray<Element> {
+        var slots = slots
+        return FixedArray(count: count) { index in
+            guard let element = slots[index].take() else { preconditionFailure("every slot below the count is filled") }
+            return element
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// The operators' side of control: connections to the local socket. A request is one line, `show TOPIC`; the answer is one
+// JSON document, and then the connection is closed. Nothing here ever blocks: a client that does not read is dropped after a
+// few seconds, and there are only so many at once.
+
+import Basics
+import Foundation
+import LinuxIO
+import Operator
+
+struct OperatorClients: ~Copyable {
+    private static let limit = 16
+    private static let requestLimit = 256
+    private static let patience = Interval.seconds(5)
+
+    private final class Client {
+        let number: Int
+        let connection: LocalConnection
+        let since: Instant
+        var request: [UInt8] = []
+        var isRead = false
+        /// The MAC listing that it waits for.
+        var token: UInt32?
+        var answer: Data?
+        var written = 0
+        var isDone = false
+
+        init(_ number: Int, _ connection: consuming LocalConnection, _ now: Instant) {
+            self.number = number
+            self.connection = connection
+            since = now
+        }
+    }
+
+    private var clients: [Client] = []
+    private var next = 0
+
+    var isEmpty: Bool { clients.isEmpty }
+
+    mutating func accept(from listener: borrowing LocalListener) {
+        while clients.count < OperatorClients.limit, let connection = listener.accept() {
+            clients.append(Client(next, connection, MonotonicClock.now()))
+            next += 1
+        }
+    }
+
+    /// The requests that have come in whole, each with its client's number.
+    mutating func readRequests() -> [(Int, ShowTopic)] {
+        var requests: [(Int, ShowTopic)] = []
+        for client in clients where !client.isRead {
+            guard let line = read(client) else { continue }
+            client.isRead = true
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == "show", let topic = ShowTopic(rawValue: String(words[1])) {
+                requests.append((client.number, topic))
+            } else {
+                client.answer = Data("{\"error\":\"a request is 'show' and one of \(ShowTopic.allCases)\"}\n".utf8)
+            }
+        }
+        return requests
+    }
+
+    /// The request's line, once it is whole.
+    private func read(_ client: Client) -> String? {
+        do throws(IOError) {
+            switch try client.connection.read(limit: OperatorClients.requestLimit) {
+            case .bytes(let bytes): client.request += bytes
+            case .nothingYet: break
+            case .closed: client.isDone = true
+            }
+        } catch {
+            client.isDone = true
+        }
+        if client.request.count > OperatorClients.requestLimit { client.isDone = true }
+        guard let end = client.request.firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+        return String(decoding: client.request[..<end], as: UTF8.self)
+    }
+
+    mutating func wait(_ number: Int, for token: UInt32) {
+        clients.first { $0.number == number }?.token = token
+    }
+
+    mutating func answer(_ number: Int, _ answer: Data) {
+        clients.first { $0.number == number }?.answer = answer
+    }
+
+    mutating func answer(token: UInt32, _ answer: Data) {
+        clients.first { $0.token == token }?.answer = answer
+    }
+
+    /// Writes what clients have room for, and lets those go that are done or have taken too long.
+    mutating func write(at now: Instant) {
+        for client in clients {
+            if let answer = client.answer { write(answer, to: client) }
+            if now - client.since > OperatorClients.patience { client.isDone = true }
+        }
+        clients.removeAll(where: \.isDone)
+    }
+
+    private func write(_ answer: Data, to client: Client) {
+        do throws(IOError) {
+            while client.written < answer.count {
+                let count = try client.connection.write(answer[client.written...])
+                if count == 0 { return }
+                client.written += count
+            }
+        } catch {}
+        client.isDone = true
+    }
+}

@@ -1,0 +1,138 @@
+// Sending: a run of datagrams of one size to one gateway, in as few system calls as the kernel allows.
+//
+//     | datagram | datagram | ... | last, may be shorter |     cut into calls of at most 64 segments and 65,000 octets
+//
+// A call that the kernel will not segment (a segment is larger than the path's MTU, say) is sent again as single
+// datagrams, which IP may fragment.
+
+import Basics
+import CLinux
+import Glibc
+
+extension UDPSocket {
+    /// Sends consecutive datagrams of `segmentSize` octets (the last may be shorter). `bytes` is lent for the duration of
+    /// the call. Waits at most a few milliseconds in all; what does not go by then has failed.
+    ///
+    /// Precondition: `segmentSize` is positive.
+    public mutating func send(_ bytes: RawSpan, segmentSize: Int, to destination: Endpoint) -> SendResult {
+        precondition(segmentSize > 0)
+        // SAFETY: the octets stay where they are while the span is lent, which is longer than this call.
+        return unsafe bytes.withUnsafeBytes { octets in
+            guard let base = octets.baseAddress, octets.count > 0 else { return SendResult() }
+            return unsafe send(base, octets.count, segmentSize, destination)
+        }
+    }
+
+    private mutating func send(
+        _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint
+    ) -> SendResult {
+        var attempt = SendAttempt()
+        if isIPv4 && destination.ipv4 == nil {
+            attempt.fail((count + segmentSize - 1) / segmentSize, EAFNOSUPPORT)
+            return attempt.result
+        }
+        // SAFETY: the list's first address is this socket's own.
+        attempt.addressLength = unsafe cwl_address_put(
+            outgoing.addresses, isIPv4 ? 1 : 0, destination.high, destination.low, destination.port, destination.scope)
+
+        var offset = 0
+        while offset < count {
+            let left = count - offset
+            let segments = hasSegmentation ? min(UDPSocket.segmentLimit, UDPSocket.segmentedBytes / segmentSize) : 1
+            if segments > 1 && left > segmentSize {
+                let length = min(left, segments * segmentSize)
+                unsafe sendSegmented(base + offset, length, segmentSize, &attempt)
+                offset += length
+            } else {
+                let length = min(left, UDPSocket.segmentLimit * segmentSize)
+                unsafe sendSingly(base + offset, length, segmentSize, &attempt)
+                offset += length
+            }
+        }
+        return attempt.result
+    }
+
+    /// One call with UDP_SEGMENT; `length` is within the limits for it.
+    private mutating func sendSegmented(
+        _ base: UnsafeRawPointer, _ length: Int, _ segmentSize: Int, _ attempt: inout SendAttempt
+    ) {
+        // SAFETY: the list's first place is free, and the caller lends `length` octets.
+        unsafe cwl_message_datagram(
+            outgoing.messages, outgoing.parts, base, length, outgoing.addresses, attempt.addressLength)
+        unsafe cwl_message_segment(outgoing.messages, outgoing.controls, UInt16(truncatingIfNeeded: segmentSize))
+        let datagrams = (length + segmentSize - 1) / segmentSize
+        while true {
+            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages, 1)
+            if outcome > 0 {
+                attempt.result.datagramsSent += datagrams
+                return
+            }
+            let code = Int32(truncatingIfNeeded: -outcome)
+            switch code {
+            case EINVAL, EMSGSIZE, EIO, EOPNOTSUPP:
+                // EIO: the device cannot finish checksums, so that no segmentation is possible.
+                if code == EIO || code == EOPNOTSUPP { hasSegmentation = false }
+                unsafe sendSingly(base, length, segmentSize, &attempt)
+                return
+            default:
+                if attempt.shouldRetry(socket.raw, after: code) { continue }
+                attempt.fail(datagrams, code)
+                return
+            }
+        }
+    }
+
+    /// A message each for at most `segmentLimit` datagrams.
+    private mutating func sendSingly(
+        _ base: UnsafeRawPointer, _ length: Int, _ segmentSize: Int, _ attempt: inout SendAttempt
+    ) {
+        let count = (length + segmentSize - 1) / segmentSize
+        for index in 0..<count {
+            // SAFETY: `count` is at most the list's, and the octets are within `length`.
+            unsafe cwl_message_datagram(
+                outgoing.messages + index, outgoing.parts + index, base + index * segmentSize,
+                min(segmentSize, length - index * segmentSize), outgoing.addresses, attempt.addressLength)
+        }
+        var first = 0
+        while first < count {
+            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages + first, UInt32(count - first))
+            if outcome > 0 {
+                attempt.result.datagramsSent += Int(outcome)
+                first += Int(outcome)
+                continue
+            }
+            let code = Int32(truncatingIfNeeded: -outcome)
+            if attempt.shouldRetry(socket.raw, after: code) { continue }
+            attempt.fail(1, code)
+            first += 1
+        }
+    }
+}
+
+/// The account and the patience of one `send`.
+private struct SendAttempt {
+    var result = SendResult()
+    var addressLength: UInt32 = 0
+    private var patience = Patience()
+    private var staleErrors = 2
+
+    mutating func fail(_ datagrams: Int, _ code: Int32) {
+        result.datagramsFailed += datagrams
+        result.lastError = code
+    }
+
+    mutating func shouldRetry(_ descriptor: Int32, after code: Int32) -> Bool {
+        switch code {
+        case EINTR:
+            return true
+        case EAGAIN, ENOBUFS:
+            return patience.wait(descriptor, after: code)
+        case ECONNREFUSED:
+            // An ICMP message about an earlier datagram; reading it cleared it.
+            staleErrors -= 1
+            return staleErrors > 0
+        default:
+            return false
+        }
+    }
+}

@@ -1,0 +1,195 @@
+// The underlay's socket: datagrams between gateways, many to a system call. Linux cuts one large payload into equal
+// datagrams on the way out (UDP_SEGMENT) and joins consecutive equal ones on the way in (UDP_GRO), which takes a core
+// from 0.2 to 4.9 million datagrams a second. What the kernel offers is probed when the socket opens and taken back when
+// a call proves otherwise.
+
+import Basics
+import Buffers
+import CLinux
+import Glibc
+
+/// What became of the datagrams of one call. Each datagram is in one of the two counts.
+public struct SendResult: Hashable, Sendable, BitwiseCopyable {
+    public var datagramsSent = 0
+    public var datagramsFailed = 0
+    /// The errno of the last failure; 0 if there was none.
+    public var lastError: Int32 = 0
+
+    public init() {}
+}
+
+/// A UDP socket that never blocks. Owned by one thread.
+///
+/// Lent memory: what `messageBytes` gives is the socket's own buffer. The caller may change it and has it until the next
+/// `receive()`.
+@safe
+public struct UDPSocket: ~Copyable, @unchecked Sendable {
+    /// Messages of one `receive()`.
+    public static let receiveBatch = 16
+    /// Octets for one received message: the largest that UDP can carry fits.
+    static let messageBytes = 65536
+    /// Segments of one call that segments: what every kernel with UDP_SEGMENT accepts.
+    static let segmentLimit = 64
+    /// Octets of one call that segments: below 65535 less the headers of IPv6 and UDP.
+    static let segmentedBytes = 65_000
+
+    /// A message as it was received: one datagram, or several of `segmentSize` octets one after the other (the last may
+    /// be shorter).
+    public struct Message: Hashable, Sendable, BitwiseCopyable {
+        public let source: Endpoint
+        /// Octets in all.
+        public let length: Int
+        /// Octets of each datagram but the last; `length` when there is one.
+        public let segmentSize: Int
+    }
+
+    /// Where the socket is bound, with the port that the kernel chose if 0 was asked for.
+    public let localEndpoint: Endpoint
+    /// Whether large payloads are handed to the kernel in one piece. Goes off for good when the kernel turns out not to
+    /// do it.
+    public internal(set) var hasSegmentation: Bool
+    /// Whether the kernel may join datagrams that arrive.
+    public let hasCoalescing: Bool
+
+    let socket: OwnedDescriptor
+    /// Whether addresses are IPv4 ones on this socket.
+    let isIPv4: Bool
+    let outgoing: ScatterList
+    private let incoming: ScatterList
+    private var buffer: OwnedBytes
+    /// Messages of the last `receive()`.
+    private var held = 0
+    /// Places of `incoming` that have been used since they were made vacant.
+    private var used = UDPSocket.receiveBatch
+    private var countedDrops: UInt64 = 0
+    private var lastDrops: UInt32 = 0
+
+    /// - Parameters:
+    ///   - bind: an IPv4 endpoint, or an IPv6 one; the IPv6 wildcard takes datagrams of both families.
+    ///   - receiveBuffer: octets of payload that may wait in the kernel, as far as the machine allows.
+    ///   - sendBuffer: likewise, to be sent.
+    ///   - offload: false to do without segmentation and coalescing.
+    public init(
+        bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20, offload: Bool = true
+    ) throws(IOError) {
+        let name = endpoint.description
+        let isIPv4 = endpoint.ipv4 != nil
+        let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: UDPSocket.advice))
+        _ = cwl_set_receive_buffer(socket.raw, Int32(clamping: receiveBuffer))
+        _ = cwl_set_send_buffer(socket.raw, Int32(clamping: sendBuffer))
+        if isIPv4 {
+            try check(cwl_udp_fragment_v4(socket.raw), "switch path MTU discovery off", name)
+        } else {
+            try check(cwl_udp_both_families(socket.raw), "accept IPv4 as well", name)
+            try check(cwl_udp_fragment_v6(socket.raw), "switch path MTU discovery off", name)
+            _ = cwl_udp_fragment_v4(socket.raw)
+        }
+
+        var address = cwl_address()
+        // SAFETY: the addresses are copied during the calls.
+        let length = unsafe cwl_address_put(
+            &address, isIPv4 ? 1 : 0, endpoint.high, endpoint.low, endpoint.port, endpoint.scope)
+        try check(unsafe cwl_udp_bind(socket.raw, &address, length), "bind", name, advice: UDPSocket.advice)
+        try check(unsafe cwl_udp_local(socket.raw, &address), "read the local address", name)
+
+        localEndpoint = Endpoint(address) ?? endpoint
+        hasSegmentation = offload && cwl_udp_can_segment(socket.raw) >= 0
+        hasCoalescing = offload && cwl_udp_coalesce(socket.raw) >= 0
+        self.isIPv4 = isIPv4
+        self.socket = socket
+        outgoing = ScatterList(count: UDPSocket.segmentLimit)
+        incoming = ScatterList(count: UDPSocket.receiveBatch)
+        buffer = OwnedBytes(count: UDPSocket.receiveBatch * UDPSocket.messageBytes, alignment: 4096)
+    }
+
+    /// Readable when a datagram waits.
+    public var fileDescriptor: Int32 { socket.raw }
+
+    /// Takes up to `receiveBatch` messages that wait; how many. What the call before gave is void.
+    public mutating func receive() -> Int {
+        for index in 0..<used { vacate(index) }
+        used = 0
+        held = 0
+        // An error of an earlier datagram (an ICMP message) is reported once and stands before the messages.
+        for _ in 0..<4 {
+            // SAFETY: every place of the list points at memory of this socket.
+            let result = unsafe cwl_receive_messages(socket.raw, incoming.messages, UInt32(UDPSocket.receiveBatch))
+            if result >= 0 {
+                held = Int(result)
+                used = held
+                return held
+            }
+            if result == -Int64(EAGAIN) { return 0 }
+        }
+        return 0
+    }
+
+    /// What the last `receive()` got. Precondition: `index` is below its result.
+    public func message(_ index: Int) -> Message {
+        precondition(index >= 0 && index < held)
+        let length = messageLength(index)
+        // SAFETY: the kernel filled this place.
+        let segment = unsafe Int(cwl_message_segment_size(incoming.messages + index))
+        let source = unsafe Endpoint(incoming.addresses[index])
+        return Message(
+            source: source ?? Endpoint(high: 0, low: 0, port: 0), length: length,
+            segmentSize: segment > 0 && segment < length ? segment : length)
+    }
+
+    /// The octets of a message, to change and to keep until the next `receive()`. Precondition: as for `message`.
+    @_lifetime(&self)
+    public mutating func messageBytes(_ index: Int) -> MutableRawSpan {
+        precondition(index >= 0 && index < held)
+        return buffer.mutableBytes(at: index * UDPSocket.messageBytes, count: messageLength(index))
+    }
+
+    private func messageLength(_ index: Int) -> Int {
+        // SAFETY: the caller has checked the index; the kernel filled this place.
+        unsafe min(Int(incoming.messages[index].msg_len), UDPSocket.messageBytes)
+    }
+
+    /// Datagrams that the kernel dropped at this socket since it was opened, most of them because the receive buffer was
+    /// full. A system call.
+    public mutating func drops() -> UInt64 {
+        let result = cwl_udp_drops(socket.raw)
+        if result >= 0 {
+            let total = UInt32(truncatingIfNeeded: result)
+            countedDrops += UInt64(total &- lastDrops)
+            lastDrops = total
+        }
+        return countedDrops
+    }
+
+    private mutating func vacate(_ index: Int) {
+        let size = UDPSocket.messageBytes
+        // SAFETY: `index` is below the batch, and the buffer has `size` octets for each place.
+        unsafe cwl_message_vacant(
+            incoming.messages + index, incoming.parts + index, buffer.pointer + index * size, size,
+            incoming.addresses + index, incoming.controls + index)
+    }
+
+    private static func advice(_ code: Int32) -> String {
+        switch code {
+        case EADDRINUSE: "another program uses this port"
+        case EADDRNOTAVAIL: "no device of this machine has this address"
+        case EACCES, EPERM: "ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        case EAFNOSUPPORT: "this machine has no such address family; use 0.0.0.0 if IPv6 is switched off"
+        case EINVAL: "a link-local address needs its interface"
+        default: IOError.generalAdvice(code)
+        }
+    }
+}
+
+extension Endpoint {
+    /// `nil` for an address of neither family.
+    init?(_ address: cwl_address) {
+        var copy = address
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        var port: UInt16 = 0
+        var scope: UInt32 = 0
+        // SAFETY: all pointers are to locals, during the call.
+        guard unsafe cwl_address_get(&copy, &high, &low, &port, &scope) == 0 else { return nil }
+        self.init(high: high, low: low, port: port, scope: scope)
+    }
+}

@@ -1,0 +1,197 @@
+// What an operator is shown, as documents: the JSON of `causeway show --json` and of a replay's summary. Field names are
+// stable; new ones may be added. Times are seconds, sizes are octets, absent values are left out.
+
+import Basics
+import Foundation
+import Gateway
+
+/// The questions that `causeway show` asks.
+public enum ShowTopic: String, CaseIterable, Sendable, Codable {
+    case status, peers, ports, macs, drops
+}
+
+public struct StatusDocument: Codable, Sendable, Equatable {
+    public var site: String
+    public var publicKey: String
+    public var listen: String?
+    public var uptime: Double
+    public var peersUp: Int
+    public var peersConfigured: Int
+    public var portsUp: Int
+    public var portsConfigured: Int
+    public var macEntries: UInt64
+    public var framesIn: UInt64
+    public var framesOut: UInt64
+    public var dropped: UInt64
+
+    public init(_ snapshot: GatewaySnapshot) {
+        site = snapshot.site
+        publicKey = snapshot.publicKey.base64
+        listen = snapshot.listen?.description
+        uptime = seconds(snapshot.taken - snapshot.started)
+        peersUp = snapshot.peers.count { $0.state == .up }
+        peersConfigured = snapshot.peers.count
+        let ports = snapshot.ports.indices.map { PortIndex($0) }
+        portsUp = ports.count { snapshot[$0, .isUp] > 0 }
+        portsConfigured = ports.count
+        macEntries = snapshot[LaneGauge.macs]
+        framesIn = ports.reduce(0) { $0 + snapshot[$1, .framesIn] }
+        framesOut = ports.reduce(0) { $0 + snapshot[$1, .framesOut] }
+        dropped = DropReason.allCases.reduce(0) { $0 + snapshot[$1] }
+    }
+}
+
+public struct PeersDocument: Codable, Sendable, Equatable {
+    public struct Peer: Codable, Sendable, Equatable {
+        public var name: String
+        public var key: String
+        /// `up`; `connecting`: we dial it; `waiting`: it has to dial us.
+        public var state: String
+        public var endpoint: String?
+        public var cipher: String?
+        public var lastHeardAge: Double?
+        public var keysAge: Double?
+        public var handshakes: UInt64
+        public var datagramsIn: UInt64
+        public var bytesIn: UInt64
+        public var datagramsOut: UInt64
+        public var bytesOut: UInt64
+        public var framesIn: UInt64
+        public var framesOut: UInt64
+    }
+
+    public var site: String
+    public var peers: [Peer]
+
+    public init(_ snapshot: GatewaySnapshot) {
+        site = snapshot.site
+        peers = snapshot.peers.enumerated().map { number, peer in
+            let index = PeerIndex(number)
+            return Peer(
+                name: peer.name, key: peer.key.base64, state: peer.state.rawValue, endpoint: peer.endpoint?.description,
+                cipher: peer.cipher?.name, lastHeardAge: peer.lastHeard.map { seconds(snapshot.taken - $0) },
+                keysAge: peer.keysSince.map { seconds(snapshot.taken - $0) }, handshakes: peer.handshakes,
+                datagramsIn: snapshot[index, .datagramsIn], bytesIn: snapshot[index, .bytesIn],
+                datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],
+                framesIn: snapshot[index, .framesIn], framesOut: snapshot[index, .framesOut])
+        }
+    }
+}
+
+public struct PortsDocument: Codable, Sendable, Equatable {
+    public struct Port: Codable, Sendable, Equatable {
+        public var name: String
+        public var kind: String
+        public var device: String
+        /// `up` or `down`.
+        public var state: String
+        public var framesIn: UInt64
+        public var bytesIn: UInt64
+        public var framesOut: UInt64
+        public var bytesOut: UInt64
+        public var captureDrops: UInt64
+    }
+
+    public var site: String
+    public var ports: [Port]
+
+    public init(_ snapshot: GatewaySnapshot) {
+        site = snapshot.site
+        ports = snapshot.ports.enumerated().map { number, port in
+            let index = PortIndex(number)
+            return Port(
+                name: port.name, kind: port.kind, device: port.device, state: snapshot[index, .isUp] > 0 ? "up" : "down",
+                framesIn: snapshot[index, .framesIn], bytesIn: snapshot[index, .bytesIn],
+                framesOut: snapshot[index, .framesOut], bytesOut: snapshot[index, .bytesOut],
+                captureDrops: snapshot[index, .captureDrops])
+        }
+    }
+}
+
+public struct MACsDocument: Codable, Sendable, Equatable {
+    public struct Entry: Codable, Sendable, Equatable {
+        /// `-` for untagged, `10` for 802.1Q, `s10` for 802.1ad.
+        public var vlan: String
+        public var mac: String
+        /// The port it is behind, where it is one of ours; else `peer` is there.
+        public var port: String?
+        public var peer: String?
+        public var age: Double
+    }
+
+    public var site: String
+    public var entries: UInt64
+    /// Since the start.
+    public var moves: UInt64
+    public var evictions: UInt64
+    public var macs: [Entry]
+
+    public init(_ snapshot: GatewaySnapshot) {
+        site = snapshot.site
+        entries = snapshot[LaneGauge.macs]
+        moves = snapshot[LaneGauge.macMoves]
+        evictions = snapshot[LaneGauge.macEvictions]
+        macs = (snapshot.macs ?? []).map { row in
+            let name = snapshot.name(of: row.location)
+            let isPort = row.location.port != nil
+            return Entry(
+                vlan: row.vlan.description, mac: row.address.description, port: isPort ? name : nil,
+                peer: isPort ? nil : name, age: seconds(snapshot.taken - row.seen))
+        }
+    }
+}
+
+public struct DropsDocument: Codable, Sendable, Equatable {
+    public struct Drop: Codable, Sendable, Equatable {
+        public var reason: String
+        public var count: UInt64
+        /// `frames`, `copies` (a frame that goes to several places is a copy for each) or `datagrams`.
+        public var unit: String
+        public var explanation: String
+    }
+
+    public var site: String
+    public var total: UInt64
+    /// Every reason there is, also those with 0.
+    public var drops: [Drop]
+
+    public init(_ snapshot: GatewaySnapshot) {
+        site = snapshot.site
+        drops = DropReason.allCases.map {
+            Drop(reason: $0.name, count: snapshot[$0], unit: $0.unit, explanation: $0.explanation)
+        }
+        total = drops.reduce(0) { $0 + $1.count }
+    }
+}
+
+/// An interval as JSON has it: seconds, to the millisecond.
+private func seconds(_ interval: Interval) -> Double {
+    Double(interval.nanoseconds / 1_000_000) / 1000
+}
+
+/// The one way that documents become JSON: sorted keys in snake case, so that the same document gives the same octets.
+public enum JSON {
+    public static func encode(_ document: some Encodable) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return try encoder.encode(document)
+    }
+
+    public static func decode<Document: Decodable>(_ type: Document.Type, from data: Data) throws -> Document {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(type, from: data)
+    }
+
+    /// The document that answers a topic, encoded.
+    public static func answer(_ topic: ShowTopic, _ snapshot: GatewaySnapshot) throws -> Data {
+        switch topic {
+        case .status: try encode(StatusDocument(snapshot))
+        case .peers: try encode(PeersDocument(snapshot))
+        case .ports: try encode(PortsDocument(snapshot))
+        case .macs: try encode(MACsDocument(snapshot))
+        case .drops: try encode(DropsDocument(snapshot))
+        }
+    }
+}

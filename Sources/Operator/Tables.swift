@@ -1,0 +1,113 @@
+// The same documents as text for people.
+
+import Foundation
+import TextTable
+
+public enum Tables {
+    /// The text for a topic's JSON, as a running gateway sent it.
+    public static func text(_ topic: ShowTopic, json: Data) throws -> String {
+        switch topic {
+        case .status: text(try JSON.decode(StatusDocument.self, from: json))
+        case .peers: text(try JSON.decode(PeersDocument.self, from: json))
+        case .ports: text(try JSON.decode(PortsDocument.self, from: json))
+        case .macs: text(try JSON.decode(MACsDocument.self, from: json))
+        case .drops: text(try JSON.decode(DropsDocument.self, from: json))
+        }
+    }
+
+    public static func text(_ status: StatusDocument) -> String {
+        var lines = [
+            "site        \(status.site)",
+            "public key  \(status.publicKey)",
+        ]
+        if let listen = status.listen { lines.append("listen      \(listen)") }
+        lines += [
+            "uptime      \(age(status.uptime))",
+            "peers       \(status.peersUp) of \(status.peersConfigured) up",
+            "ports       \(status.portsUp) of \(status.portsConfigured) up",
+            "MAC table   \(status.macEntries) entries",
+            "frames      \(status.framesIn) in, \(status.framesOut) out, \(status.dropped) dropped (all reasons)",
+        ]
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    public static func text(_ document: PeersDocument) -> String {
+        if document.peers.isEmpty { return "no peers are configured\n" }
+        let table = TextTable<PeersDocument.Peer> {
+            [
+                Column(title: "peer", value: $0.name),
+                Column(title: "state", value: $0.state),
+                Column(title: "endpoint", value: $0.endpoint ?? "-"),
+                Column(title: "cipher", value: $0.cipher ?? "-"),
+                Column(title: "heard", value: $0.lastHeardAge.map { age($0) + " ago" } ?? "never", align: .right),
+                Column(title: "frames in", value: $0.framesIn, align: .right),
+                Column(title: "frames out", value: $0.framesOut, align: .right),
+                Column(title: "datagrams in", value: $0.datagramsIn, align: .right),
+                Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
+            ]
+        }
+        return lines(table.string(for: document.peers))
+    }
+
+    public static func text(_ document: PortsDocument) -> String {
+        let table = TextTable<PortsDocument.Port> {
+            [
+                Column(title: "port", value: $0.name),
+                Column(title: "kind", value: $0.kind),
+                Column(title: "device", value: $0.device),
+                Column(title: "state", value: $0.state),
+                Column(title: "frames in", value: $0.framesIn, align: .right),
+                Column(title: "bytes in", value: $0.bytesIn, align: .right),
+                Column(title: "frames out", value: $0.framesOut, align: .right),
+                Column(title: "bytes out", value: $0.bytesOut, align: .right),
+                Column(title: "kernel drops", value: $0.captureDrops, align: .right),
+            ]
+        }
+        return lines(table.string(for: document.ports))
+    }
+
+    public static func text(_ document: MACsDocument) -> String {
+        let counts = "\(document.entries) entries, \(document.moves) moves, \(document.evictions) evictions\n"
+        if document.macs.isEmpty { return counts }
+        let table = TextTable<MACsDocument.Entry> {
+            [
+                Column(title: "vlan", value: $0.vlan),
+                Column(title: "mac", value: $0.mac),
+                Column(title: "behind", value: $0.port.map { "port \($0)" } ?? "peer \($0.peer ?? "?")"),
+                Column(title: "seen", value: age($0.age) + " ago", align: .right),
+            ]
+        }
+        return lines(table.string(for: document.macs)) + counts
+    }
+
+    /// Only the reasons that have counted something.
+    public static func text(_ document: DropsDocument) -> String {
+        let drops = document.drops.filter { $0.count > 0 }
+        if drops.isEmpty { return "nothing was dropped\n" }
+        let table = TextTable<DropsDocument.Drop> {
+            [
+                Column(title: "reason", value: $0.reason),
+                Column(title: "count", value: $0.count, align: .right),
+                Column(title: "unit", value: $0.unit),
+                Column(title: "explanation", value: $0.explanation),
+            ]
+        }
+        return lines(table.string(for: drops))
+    }
+
+    /// `5.2s`, `3m20s`, `2h5m`, `4d3h`.
+    static func age(_ seconds: Double) -> String {
+        let whole = Int(seconds)
+        if whole < 60 { return String(format: "%.1fs", seconds) }
+        if whole < 3600 { return "\(whole / 60)m\(whole % 60)s" }
+        if whole < 86400 { return "\(whole / 3600)h\(whole % 3600 / 60)m" }
+        return "\(whole / 86400)d\(whole % 86400 / 3600)h"
+    }
+
+    /// Every line ends, and none ends in spaces.
+    public static func lines(_ text: String?) -> String {
+        (text ?? "").split(separator: "\n").map { line in
+            String(line.reversed().drop { $0 == " " }.reversed()) + "\n"
+        }.joined()
+    }
+}

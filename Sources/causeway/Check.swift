@@ -1,0 +1,79 @@
+// `causeway check`, and the loading of a configuration that `run` shares with it.
+
+import ArgumentParser
+import Basics
+import Captures
+import Foundation
+import Settings
+import Tunnels
+
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Reads a configuration and prints every problem in it.",
+        discussion: "Problems are printed as FILE:LINE:COLUMN: message (hint). Key files and filters are checked as well.")
+
+    @Argument(help: "The configuration file.", completion: .file())
+    var file: String
+
+    func run() throws {
+        let loaded = try LoadedSettings(path: file)
+        for warning in loaded.warnings { StandardError.write("\(warning) [warning]\n") }
+        for problem in loaded.problems { StandardError.write("\(problem)\n") }
+        guard loaded.problems.isEmpty else { throw ExitCode(1) }
+        print("\(file): no problems")
+    }
+}
+
+/// A configuration with the files that it names.
+struct LoadedSettings {
+    let settings: GatewaySettings?
+    let identity: KeyPair?
+    let presharedKey: [UInt8]?
+    let problems: [Diagnostic]
+    let warnings: [Diagnostic]
+
+    init(path: String) throws {
+        let parsed = GatewaySettings.parse(try readFile(path), file: path)
+        var problems = parsed.diagnostics
+        var identity: KeyPair?
+        var presharedKey: [UInt8]?
+        if let file = parsed.keyFile {
+            do throws(KeyFileProblem) { identity = try KeyFile.read(file) } catch { problems.append(parsed.diagnostic(error)) }
+        }
+        if let file = parsed.pskFile {
+            do throws(KeyFileProblem) {
+                presharedKey = try KeyFile.readSecret(file)
+            } catch {
+                problems.append(parsed.diagnostic(error, at: .pskFile))
+            }
+        }
+        for port in parsed.ports {
+            guard let filter = port.filter else { continue }
+            do throws(CaptureError) {
+                _ = try PacketFilter(expression: filter)
+            } catch {
+                problems.append(parsed.diagnostic(at: "port.\(port.name).filter", error.problem, hint: error.hint))
+            }
+        }
+        if let identity, let own = parsed.settings?.peers.first(where: { $0.key == identity.publicKey }) {
+            problems.append(
+                parsed.diagnostic(
+                    at: "peer.\(own.name).key", "this is our own public key",
+                    hint: "each gateway has a key of its own; causeway pubkey FILE prints the peer's"))
+        }
+        settings = parsed.settings
+        self.identity = identity
+        self.presharedKey = presharedKey
+        self.problems = problems.sorted()
+        warnings = parsed.warnings
+    }
+}
+
+/// The octets of a file that the operator named.
+func readFile(_ path: String) throws -> [UInt8] {
+    do {
+        return [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+    } catch {
+        throw Failure("\(path): cannot be read: \((error as NSError).localizedDescription)")
+    }
+}

@@ -1,0 +1,84 @@
+// `causeway genkey` and `causeway pubkey`: a gateway's identity.
+
+import ArgumentParser
+import Basics
+import LinuxIO
+import Settings
+import Tunnels
+
+struct GenerateKey: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "genkey",
+        abstract: "Writes a new private key to FILE and prints its public key.",
+        discussion: "FILE is created with mode 0600. A file that exists is never overwritten.")
+
+    @Argument(help: "The file to create.", completion: .file())
+    var file: String
+
+    func run() throws {
+        var random = SystemRandomNumberGenerator()
+        let pair = KeyPair.generate(using: &random)
+        do throws(IOError) {
+            try PrivateFile.create(path: file, Array((Base64.encode(pair.privateKey) + "\n").utf8))
+        } catch {
+            throw Failure(error)
+        }
+        print(pair.publicKey.base64)
+    }
+}
+
+struct PublicKeyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pubkey", abstract: "Prints the public key of the private key in FILE.")
+
+    @Argument(help: "A file that genkey has written.", completion: .file())
+    var file: String
+
+    func run() throws {
+        do throws(KeyFileProblem) {
+            print(try KeyFile.read(file).publicKey.base64)
+        } catch {
+            throw Failure("\(file): \(error.sentence(for: file))")
+        }
+    }
+}
+
+/// Files with 32 octets in base64: a private key, or a pre-shared key.
+enum KeyFile {
+    static func read(_ path: String) throws(KeyFileProblem) -> KeyPair {
+        guard let pair = KeyPair(privateKey: try readSecret(path)) else { throw .notAKey("its octets are not a private key") }
+        return pair
+    }
+
+    static func readSecret(_ path: String) throws(KeyFileProblem) -> [UInt8] {
+        let bytes: [UInt8]
+        do throws(PrivateFile.Problem) {
+            bytes = try PrivateFile.read(path: path, limit: 4096)
+        } catch {
+            switch error {
+            case .missing: throw .missing
+            case .unreadable(let code): throw .unreadable(IOError.text(code))
+            case .worldReadable(let mode): throw .worldReadable(mode: UInt16(truncatingIfNeeded: mode))
+            case .notRegularFile: throw .notAKey("it is not a regular file")
+            case .tooLong: throw .notAKey("it is too long")
+            }
+        }
+        let text = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        guard text.count == 1, let secret = Base64.decode(String(text[0])), secret.count == 32 else {
+            throw .notAKey("it should hold one line, 32 octets in base64")
+        }
+        return secret
+    }
+}
+
+extension KeyFileProblem {
+    func sentence(for path: String) -> String {
+        switch self {
+        case .missing: "there is no such file (causeway genkey \(path) makes one)"
+        case .unreadable(let reason): "cannot be read: \(reason)"
+        case .worldReadable(let mode):
+            "mode 0\(String(mode & 0o777, radix: 8)) lets others read or change it (chmod 600 \(path))"
+        case .notAKey(let reason): "is not a key: \(reason)"
+        }
+    }
+}

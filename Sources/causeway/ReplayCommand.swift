@@ -1,0 +1,61 @@
+// `causeway replay`: capture files through a whole mesh in this process.
+
+import ArgumentParser
+import Basics
+import Captures
+import Foundation
+import Operator
+import Settings
+import Simulation
+
+struct ReplayCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "replay",
+        abstract: "Replays capture files through a whole mesh of gateways, without any network.",
+        discussion: """
+            Writes to DIR: SITE.PORT.pcap for every LAN port (all frames its gateway put on that LAN), summary.json and \
+            tables.txt. The same scenario and seed give the same octets.
+            """)
+
+    @Argument(help: "The scenario file.", completion: .file())
+    var scenario: String
+
+    @Option(name: .customLong("out"), help: ArgumentHelp("The directory to write to.", valueName: "dir"))
+    var directory: String
+
+    @Option(help: "Takes the place of the scenario's seed.")
+    var seed: UInt64?
+
+    func run() throws {
+        let parsed = ReplayScenario.parse(try readFile(scenario), file: scenario)
+        for warning in parsed.warnings { StandardError.write("\(warning) [warning]\n") }
+        guard let plan = parsed.scenario else {
+            for problem in parsed.diagnostics { StandardError.write("\(problem)\n") }
+            throw ExitCode(1)
+        }
+        do {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        } catch {
+            throw Failure("\(directory): cannot be created: \(error.localizedDescription)")
+        }
+        let result: ReplayResult
+        do throws(CaptureError) {
+            result = try Replay(plan, seed: seed ?? plan.seed, outputDirectory: directory).run()
+        } catch {
+            throw Failure(error)
+        }
+        let summary = ReplaySummary(result)
+        try write(try JSON.encode(summary) + Data("\n".utf8), to: "summary.json")
+        try write(Data(summary.text(result).utf8), to: "tables.txt")
+        print(summary.line(result))
+        guard result.errors.isEmpty else { throw Failure(result.errors) }
+    }
+
+    private func write(_ data: Data, to name: String) throws {
+        do {
+            try data.write(to: URL(fileURLWithPath: directory).appendingPathComponent(name))
+        } catch {
+            throw Failure("\(directory)/\(name): cannot be written: \(error.localizedDescription)")
+        }
+    }
+}
