@@ -14,7 +14,7 @@ extension LaneCore {
     /// Does what control has asked for since the last call. Call it after datagrams have been taken from the socket and before
     /// they are handled: a session is installed before its first datagram can have been sent.
     public mutating func handleCommands(at now: Instant) {
-        while let command = mailbox.commands.pop() {
+        while let command = commands.pop() {
             switch command {
             case .install(let session): install(session, now)
             case .retire(let stream): retire(stream)
@@ -69,14 +69,14 @@ extension LaneCore {
         guard var walk = listing else { return false }
         let slice = 1024
         for _ in 0..<slice where walk.place < bridge.macs.limit {
-            if let row = bridge.macs.row(walk.place), !mailbox.events.push(.macRow(row)) {
+            if let row = bridge.macs.row(walk.place), !events.push(.macRow(row)) {
                 listing = walk
                 return true
             }
             walk.place += 1
         }
         listing = walk
-        guard walk.place >= bridge.macs.limit, mailbox.events.push(.macRowsEnd(token: walk.token)) else { return true }
+        guard walk.place >= bridge.macs.limit, events.push(.macRowsEnd(token: walk.token)) else { return true }
         listing = nil
         return false
     }

@@ -58,7 +58,10 @@ public struct LaneCore: ~Copyable {
     /// Switching, and what it writes to: the MAC table, the frames for LAN ports, the datagrams for peers, the bridge.counters.
     public var bridge: Bridge
 
-    let mailbox: LaneMailbox
+    // The mailbox's parts, held here so that reaching them counts no references.
+    let events: SPSCQueue<LaneEvent>
+    let commands: SPSCQueue<LaneCommand>
+    private let board: CounterBoard
     var sessions: FixedArray<ReceiveSession>
     private var reassemblers: FixedArray<Reassembler>
     /// Segments of a super-frame, one at a time.
@@ -76,7 +79,9 @@ public struct LaneCore: ~Copyable {
 
     public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
         self.configuration = configuration
-        self.mailbox = mailbox
+        events = mailbox.events
+        commands = mailbox.commands
+        board = mailbox.board
         bridge = Bridge(configuration, layout: mailbox.layout, secret: secret)
         reassemblers = FixedArray(count: configuration.peers) { _ in Reassembler(datagramSize: Limits.frameBytes) }
         sessions = FixedArray(count: configuration.peers * StreamIdentifier.slotsPerPeer) { _ in ReceiveSession() }
@@ -153,7 +158,7 @@ public struct LaneCore: ~Copyable {
         case .sealed: handleSealed(&datagram, source, now)
         case .initiation, .response:
             guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
-            if !mailbox.events.push(.handshake(punt, from: source)) { bridge.counters.add(.puntQueueFull) }
+            if !events.push(.handshake(punt, from: source)) { bridge.counters.add(.puntQueueFull) }
         case nil: bridge.counters.add(.malformedDatagram)
         }
     }
@@ -339,7 +344,7 @@ public struct LaneCore: ~Copyable {
         published = now
         isActive = false
         updateGauges()
-        bridge.counters.publish(to: mailbox.board)
+        bridge.counters.publish(to: board)
     }
 
     mutating func updateGauges() {
@@ -350,7 +355,7 @@ public struct LaneCore: ~Copyable {
 
     /// Says something to control; what does not fit is lost, and said again where it matters.
     mutating func report(_ event: LaneEvent) {
-        if !mailbox.events.push(event) { bridge.counters.add(.puntQueueFull) }
+        if !events.push(event) { bridge.counters.add(.puntQueueFull) }
     }
 
     mutating func scheduleTimeout(at instant: Instant) { nextTimeout = min(nextTimeout, instant) }

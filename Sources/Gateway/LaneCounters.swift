@@ -26,35 +26,40 @@ public enum LaneGauge: Int, CaseIterable, Sendable {
 public struct CounterLayout: Hashable, Sendable {
     public let ports: Int
     public let peers: Int
+    /// How many places there are.
+    public let count: Int
+    private let firstGauge: Int
+    private let firstPort: Int
+    private let firstPeer: Int
+    private let perPort: Int
+    private let perPeer: Int
 
     public init(ports: Int, peers: Int) {
         self.ports = ports
         self.peers = peers
+        // Stored, since `allCases.count` is looked up anew by each use.
+        perPort = PortCounter.allCases.count
+        perPeer = PeerCounter.allCases.count
+        firstGauge = DropReason.allCases.count
+        firstPort = firstGauge + LaneGauge.allCases.count
+        firstPeer = firstPort + ports * perPort
+        count = firstPeer + peers * perPeer
     }
-
-    private static let drops = DropReason.allCases.count
-    private static let perPort = PortCounter.allCases.count
-    private static let perPeer = PeerCounter.allCases.count
-
-    private static let gauges = LaneGauge.allCases.count
-    private static let fixed = drops + gauges
-
-    public var count: Int { CounterLayout.fixed + ports * CounterLayout.perPort + peers * CounterLayout.perPeer }
 
     @inline(__always)
     public func index(_ reason: DropReason) -> Int { Int(reason.rawValue) }
 
     @inline(__always)
-    public func index(_ gauge: LaneGauge) -> Int { CounterLayout.drops &+ gauge.rawValue }
+    public func index(_ gauge: LaneGauge) -> Int { firstGauge &+ gauge.rawValue }
 
     @inline(__always)
     public func index(_ port: PortIndex, _ counter: PortCounter) -> Int {
-        CounterLayout.fixed &+ port.index &* CounterLayout.perPort &+ counter.rawValue
+        firstPort &+ port.index &* perPort &+ counter.rawValue
     }
 
     @inline(__always)
     public func index(_ peer: PeerIndex, _ counter: PeerCounter) -> Int {
-        CounterLayout.fixed &+ ports &* CounterLayout.perPort &+ peer.index &* CounterLayout.perPeer &+ counter.rawValue
+        firstPeer &+ peer.index &* perPeer &+ counter.rawValue
     }
 }
 
