@@ -49,6 +49,20 @@ public struct PacketFilter: Sendable {
     }
 }
 
+/// The same for a lane: it stays in libpcap's memory, so that running it counts no references.
+public struct LaneFilter: ~Copyable, @unchecked Sendable {
+    private let program: CompiledProgram
+
+    /// Compiles the expression for whole Ethernet frames, tags included.
+    /// - Throws: `filter`, with libpcap's words and the expression.
+    public init(expression: String) throws(CaptureError) {
+        program = try CompiledProgram(expression, for: PcapHandle(deadWithSnapshotLength: CaptureReader.longestFrame))
+    }
+
+    /// True when the filter accepts the frame, which is whole.
+    public func matches(_ frame: borrowing MutableRawSpan) -> Bool { program.matches(frame) }
+}
+
 /// A program in libpcap's memory, freed with the value.
 @safe
 struct CompiledProgram: ~Copyable {
@@ -77,6 +91,17 @@ struct CompiledProgram: ~Copyable {
     var instructions: [bpf_insn] {
         // SAFETY: libpcap holds `bf_len` instructions at `bf_insns` until they are freed.
         unsafe [bpf_insn](UnsafeBufferPointer(start: program.bf_insns, count: Int(program.bf_len)))
+    }
+
+    /// Runs the program on a whole frame.
+    func matches(_ frame: borrowing MutableRawSpan) -> Bool {
+        let instructions = unsafe program.bf_insns
+        return unsafe frame.withUnsafeBytes { octets in
+            // SAFETY: as in `PacketFilter.matches`; the instructions live as long as self.
+            unsafe bpf_filter(
+                instructions, octets.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt32(clamping: octets.count),
+                UInt32(clamping: octets.count)) != 0
+        }
     }
 
     /// Attaches the program to a handle.

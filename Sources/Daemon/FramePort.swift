@@ -69,4 +69,16 @@ extension LivePort: FramePort {
 struct PlacedPort<Port: FramePort & ~Copyable>: ~Copyable {
     let index: PortIndex
     var port: Port
+    /// Which frames from the LAN are taken. It runs here, on the frame as it was on the wire, rather than in the kernel: there
+    /// it would not see VLAN tags, and nobody would count what it refuses.
+    let filter: LaneFilter?
+
+    /// Whether the filter takes the port's current frame.
+    mutating func accepts() -> Bool {
+        switch filter {
+        case .none: return true
+        case .some(let filter):
+            return filter.matches(port.lendFrame())
+        }
+    }
 }

@@ -142,6 +142,10 @@ struct Lane: ~Copyable {
                 core.handleLostFrame(.captureTruncated, on: placed.index)
                 continue
             }
+            if !placed.accepts() {
+                core.handleLostFrame(.filtered, on: placed.index)
+                continue
+            }
             let offload = placed.port.offload
             var frame = placed.port.lendFrame()
             core.handleFrame(&frame, offload: offload, on: placed.index, at: now)

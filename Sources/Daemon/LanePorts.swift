@@ -12,24 +12,22 @@ extension LanePorts {
     static func open(_ settings: GatewaySettings, identity: PublicKey) throws -> LanePorts {
         LanePorts(
             packets: try collect(settings, .packet) { port, index in
-                PlacedPort(
-                    index: index,
-                    port: try PacketPort(device: port.device, filter: try port.filter.map { try compile($0) }))
+                PlacedPort(index: index, port: try PacketPort(device: port.device), filter: try filter(port))
             },
             taps: try collect(settings, .tap) { port, index in
                 PlacedPort(
                     index: index,
-                    port: try TAPPort(
-                        device: port.device, macAddress: stableAddress(identity, port.name),
-                        filter: try port.filter.map { try compile($0) }))
+                    port: try TAPPort(device: port.device, macAddress: stableAddress(identity, port.name)),
+                    filter: try filter(port))
             },
             lives: try collect(settings, .pcap) { port, index in
-                PlacedPort(index: index, port: try LivePort(device: port.device, filter: port.filter))
+                PlacedPort(index: index, port: try LivePort(device: port.device), filter: try filter(port))
             })
     }
 
-    private static func compile(_ expression: String) throws -> [FilterInstruction] {
-        try PacketFilter(expression: expression).instructions
+    private static func filter(_ port: PortSettings) throws -> LaneFilter? {
+        guard let expression = port.filter else { return nil }
+        return try LaneFilter(expression: expression)
     }
 
     private static func collect<Port: ~Copyable>(
