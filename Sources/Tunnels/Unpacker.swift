@@ -38,7 +38,7 @@ public struct Reassembler: ~Copyable {
     /// How long a piece waits for its neighbours.
     public static let patience = Interval.milliseconds(200)
 
-    private struct Piece: BitwiseCopyable {
+    struct Piece: BitwiseCopyable {
         var stream: UInt32 = 0
         var counter: UInt64 = 0
         var arrived = Instant.zero
