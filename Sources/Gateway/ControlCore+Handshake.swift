@@ -6,6 +6,7 @@ import Tunnels
 extension ControlCore {
     private static let retry = Interval.seconds(1)
     private static let slowRetry = Interval.seconds(2)
+    private static let resolveRetry = Interval.seconds(5)
     /// Unanswered initiations after which the name is resolved again and the operator is told.
     private static let patience = 5
 
@@ -14,6 +15,7 @@ extension ControlCore {
     mutating func initiate(_ index: Int, _ now: Instant) {
         guard let endpoint = target(index) else {
             peers[index].nextInitiation = nil
+            if peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
             return
         }
         while peers[index].pending.count >= PeerState.pendingLimit { peers[index].pending.removeFirst() }
@@ -28,6 +30,11 @@ extension ControlCore {
         guard let message = noise.writeFirst(payload: payload.encoded) else { return }
         peers[index].pending.append(PeerState.Pending(noise: noise, stream: stream))
         actions.append(.datagram(Initiation.datagram(message: message, to: peers[index].key), to: endpoint))
+    }
+
+    /// Its name leads nowhere: with no other address to try, it is asked for again.
+    mutating func handleUnresolved(_ index: Int, _ now: Instant) {
+        if target(index) == nil { peers[index].nextInitiation = now + ControlCore.resolveRetry }
     }
 
     /// Where the peer is, or may be: its candidates in turn while it does not answer.

@@ -12,7 +12,8 @@
 //                   that initiated it; the other side a little later, if nothing came. Old sessions go on opening.
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `silenceLimit`: the peer is down, and initiations begin.
-//     resolution    names are resolved at the start and again after every five unanswered initiations.
+//     resolution    names are resolved at the start and again after every five unanswered initiations; a name that leads
+//                   nowhere, again every five seconds.
 
 import Basics
 import Switching
@@ -55,8 +56,9 @@ public struct ControlConfiguration: Sendable {
         self.rekeyDatagrams = rekeyDatagrams
     }
 
-    /// How long a peer may be silent before it counts as down: three keepalives were missed.
-    var silenceLimit: Interval { keepalive * 3 }
+    /// How long a peer may be silent before it counts as down: three keepalives were missed for certain. The fourth interval
+    /// is for the last sign of life that control was not told of, at most half a keepalive old, and for a delay that varies.
+    var silenceLimit: Interval { keepalive * 4 }
 }
 
 /// What the driver has to do for control.
@@ -144,7 +146,8 @@ public struct ControlCore: Sendable {
 
     /// The addresses of a peer's name, best first; empty when it could not be resolved.
     public mutating func handleResolved(_ peer: PeerIndex, to endpoints: [Endpoint], at now: Instant) {
-        guard peer.index < peers.count, !endpoints.isEmpty else { return }
+        guard peer.index < peers.count else { return }
+        if endpoints.isEmpty { return handleUnresolved(peer.index, now) }
         peers[peer.index].candidates = endpoints
         if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
     }

@@ -112,7 +112,8 @@ public struct Packer: ~Copyable {
 
     /// True while records of `bytes` octets in all, record headers included, are sure to fit.
     public func hasRoom(for bytes: Int) -> Bool {
-        let needed = bytes / bodySize &+ 2
+        // The open datagram, what the records fill at two octets of padding each, and what `append` asks for beyond that.
+        let needed = bytes / (bodySize &- PackingLayout.recordHeaderBytes) &+ 4
         return !endsShort && start &+ needed &* datagramSize <= storage.count
     }
 
@@ -121,11 +122,11 @@ public struct Packer: ~Copyable {
     public mutating func append(_ record: RawSpan, kind: RecordKind = .frame, sender: inout StreamSender) -> Bool {
         let count = record.byteCount
         precondition(count > 0 && count <= Int(PackingLayout.lengthMask))
-        let spanned = count / bodySize &+ 2
-        guard !endsShort, start &+ (spanned &+ 1) &* datagramSize <= storage.count, sender.remaining > UInt64(truncatingIfNeeded: spanned &+ 1)
-        else {
-            return false
-        }
+        // The open datagram, and those that the record fills if it starts behind it.
+        let touched = 1 &+ (count &+ PackingLayout.recordHeaderBytes &+ bodySize &- 1) / bodySize
+        guard !endsShort, start &+ touched &* datagramSize <= storage.count,
+            sender.remaining > UInt64(truncatingIfNeeded: touched)
+        else { return false }
         // A record starts only where its header and at least one octet fit.
         if hasOpenDatagram && room < PackingLayout.recordHeaderBytes &+ 1 { closeFull(&sender) }
         if !hasOpenDatagram { open(continuing: 0) }

@@ -38,7 +38,7 @@ public struct Reassembler: ~Copyable {
     /// How long a piece waits for its neighbours.
     public static let patience = Interval.milliseconds(200)
 
-    private struct Piece: BitwiseCopyable {
+    struct Piece: BitwiseCopyable {
         var stream: UInt32 = 0
         var counter: UInt64 = 0
         var arrived = Instant.zero
@@ -52,10 +52,17 @@ public struct Reassembler: ~Copyable {
         var tailCount = 0
         var tailTotal = 0
         var tailKind = RecordKind.frame
+        /// Octets that a datagram as long as this one, which is full, can continue a record by. Set with the tail.
+        var bodyCount = 0
 
         var isWaiting: Bool { headCount > 0 || tailCount > 0 }
-        /// Records that are lost when the piece is given up: one that started here, one that would have ended here.
-        var records: UInt64 { (tailCount > 0 ? 1 : 0) + (headCount > 0 && !headGoesOn ? 1 : 0) }
+        /// True when a record ends in the head.
+        var hasEnd: Bool { headCount > 0 && !headGoesOn }
+
+        /// True when the record that starts here is the one that ends in a piece `distance` datagrams on.
+        func startsRecord(endingIn end: Piece, distance: Int) -> Bool {
+            tailTotal &- tailCount &- (distance &- 1) &* bodyCount == end.headRemaining
+        }
     }
 
     private let datagramSize: Int
@@ -126,6 +133,7 @@ public struct Reassembler: ~Copyable {
         pieces[slot].tailCount = part
         pieces[slot].tailTotal = count
         pieces[slot].tailKind = kind
+        pieces[slot].bodyCount = cursor.end &- PackingLayout.headerBytes
         return .partial
     }
 
@@ -169,11 +177,37 @@ public struct Reassembler: ~Copyable {
         return slot
     }
 
+    /// Gives a piece up and counts the records that are lost with it: one that started here, one that would have ended here.
+    /// A record of which both ends wait and the middle never came counts once, with its start.
     private mutating func abandon(_ slot: Int) {
-        lost &+= pieces[slot].records
+        let piece = pieces[slot]
         pieces[slot].headCount = 0
         pieces[slot].tailCount = 0
         waiting &-= 1
+        if piece.tailCount > 0 {
+            lost &+= 1
+            forgetEnd(of: piece)
+        }
+        if piece.hasEnd && !isStartWaiting(forEndIn: piece) { lost &+= 1 }
+    }
+
+    /// Frees the end of the record that starts in `piece`, if it waits.
+    private mutating func forgetEnd(of piece: Piece) {
+        for distance in 1..<Reassembler.slots {
+            guard let slot = find(piece.stream, piece.counter &+ UInt64(distance)), pieces[slot].hasEnd else { continue }
+            if piece.startsRecord(endingIn: pieces[slot], distance: distance) {
+                pieces[slot].headCount = 0
+                if !pieces[slot].isWaiting { waiting &-= 1 }
+                return
+            }
+        }
+    }
+
+    private func isStartWaiting(forEndIn piece: Piece) -> Bool {
+        (1..<Reassembler.slots).contains { distance in
+            guard let slot = find(piece.stream, piece.counter &- UInt64(distance)), pieces[slot].tailCount > 0 else { return false }
+            return pieces[slot].startsRecord(endingIn: piece, distance: distance)
+        }
     }
 
     private func find(_ stream: UInt32, _ counter: UInt64) -> Int? {
