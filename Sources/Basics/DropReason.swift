@@ -12,6 +12,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case filtered
     // Switching.
     case linkConstrained
+    case forGateway
     case sameSegment
     case splitHorizon
     case noReceiver
@@ -21,6 +22,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case keyExhausted
     case sendFailed
     // Datagrams from the WAN.
+    case receiveOverrun
     case malformedDatagram
     case unknownStream
     case authenticationFailed
@@ -43,6 +45,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .badOffload: "bad-offload"
         case .filtered: "filtered"
         case .linkConstrained: "link-constrained"
+        case .forGateway: "for-gateway"
         case .sameSegment: "same-segment"
         case .splitHorizon: "split-horizon"
         case .noReceiver: "no-receiver"
@@ -50,6 +53,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .transmitFull: "transmit-full"
         case .keyExhausted: "key-exhausted"
         case .sendFailed: "send-failed"
+        case .receiveOverrun: "receive-overrun"
         case .malformedDatagram: "malformed-datagram"
         case .unknownStream: "unknown-stream"
         case .authenticationFailed: "authentication-failed"
@@ -66,7 +70,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// What was dropped: the unit of the counter.
     public var unit: String {
         switch self {
-        case .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull, .handshakeRefused,
+        case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull, .handshakeRefused,
             .malformedPacking, .sendFailed:
             "datagrams"
         case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:
@@ -86,6 +90,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .badOffload: "offload metadata that does not fit the frame"
         case .filtered: "the port's filter refused it"
         case .linkConstrained: "sent to 01:80:c2:00:00:00-0f, which never cross a bridge"
+        case .forGateway: "addressed to the LAN port's own interface: this machine's business, not the segment's"
         case .sameSegment: "the destination is on the port it came from"
         case .splitHorizon: "came from the mesh for a host at another site"
         case .noReceiver: "there was no other port and no peer to send it to"
@@ -93,6 +98,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .transmitFull: "the buffer towards that peer was full"
         case .keyExhausted: "that peer's key had reached its limit and no new one was agreed"
         case .sendFailed: "the kernel refused to send it"
+        case .receiveOverrun: "the UDP socket's receive buffer was full (the kernel's count)"
         case .malformedDatagram: "not a datagram of this protocol"
         case .unknownStream: "for a session that does not exist here"
         case .authenticationFailed: "its seal did not open: wrong key or changed on the way"

@@ -38,9 +38,11 @@ public final class Daemon: Sendable {
         link = LaneLink(mailbox: mailbox, lane: laneWake.handle, control: controlWake.handle)
 
         var random = SystemRandomNumberGenerator()
+        var configuration = LaneConfiguration(
+            settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
+        configuration.portAddresses = ports.addresses
         let core = LaneCore(
-            LaneConfiguration(settings.tuning, ports: settings.ports.count, peers: settings.peers.count),
-            mailbox: mailbox, secret: HashSecret(using: &random))
+            configuration, mailbox: mailbox, secret: HashSecret(using: &random))
         let now = MonotonicClock.now()
         let peers = settings.peers.map {
             ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: $0.address != nil)

@@ -193,6 +193,7 @@ struct Lane: ~Copyable {
 
     private mutating func checkPorts(_ now: Instant) {
         nextPortCheck = now + Lane.portCheck
+        core.handleSocketState(receiveDrops: socket.drops())
         for index in 0..<packets.count { Lane.check(&packets[index], &core, poller) }
         for index in 0..<taps.count { Lane.check(&taps[index], &core, poller) }
         for index in 0..<lives.count { Lane.check(&lives[index], &core, poller) }

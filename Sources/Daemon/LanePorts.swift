@@ -40,6 +40,14 @@ extension LanePorts {
         return opened.finish()
     }
 
+    /// The address of each port's own interface, for the ports that sit on one that this machine uses as well.
+    var addresses: [MACAddress?] {
+        var addresses = [MACAddress?](repeating: nil, count: Limits.ports)
+        for index in 0..<packets.count { addresses[packets[index].index.index] = packets[index].port.macAddress }
+        for index in 0..<lives.count { addresses[lives[index].index.index] = interfaceAddress(lives[index].port.device) }
+        return addresses
+    }
+
     /// A locally administered address that a TAP port has whenever this gateway makes it: from the key and the port's name.
     private static func stableAddress(_ identity: PublicKey, _ port: String) -> MACAddress {
         let digest = identity.bytes + Array(port.utf8)

@@ -1,6 +1,7 @@
 // Switching: where one frame goes. From a LAN port to other ports and to peers; from a peer to ports only. The rules that
 // make a bridge of many sites safe are these few lines: never back to the port it came from, never from the mesh to the
-// mesh, never a link-constrained address, never learned from a group or zero source.
+// mesh, never a link-constrained address, never what is addressed to the port's own interface (a LAN port on the WAN's
+// interface by mistake would feed the tunnel to itself), never learned from a group or zero source.
 //
 //                       destination known          unknown unicast, broadcast, multicast
 //     from a port       that port, or that peer    all other ports and all peers
@@ -19,6 +20,8 @@ public struct Bridge: ~Copyable {
     public internal(set) var macs: MACTable
 
     private let allPorts: PortSet
+    /// Each port's own interface; the broadcast address, which never gets that far, where it has none.
+    private var portAddresses: FixedArray<MACAddress>
     var links: FixedArray<PeerLink>
     /// The peers with datagrams that wait, in the order they came: the first `dirtyCount` of them.
     var dirty: FixedArray<UInt16>
@@ -26,6 +29,9 @@ public struct Bridge: ~Copyable {
 
     init(_ configuration: LaneConfiguration, layout: CounterLayout, secret: HashSecret) {
         allPorts = PortSet(first: configuration.ports)
+        portAddresses = FixedArray(count: configuration.ports) { index in
+            index < configuration.portAddresses.count ? configuration.portAddresses[index] ?? .broadcast : .broadcast
+        }
         frames = FrameArena(byteCapacity: 1 << 20, frameCapacity: 16_384)
         counters = LaneCounters(layout: layout)
         macs = MACTable(
@@ -41,9 +47,9 @@ public struct Bridge: ~Copyable {
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         _ = macs.learn(header.source, on: header.vlan, from: Location(port), at: now)
         if header.destination.isLinkConstrained { return counters.add(.linkConstrained) }
-        guard !header.destination.isGroup, let place = macs.lookup(header.destination, on: header.vlan, at: now) else {
-            return flood(frame, port)
-        }
+        if header.destination.isGroup { return flood(frame, port) }
+        if header.destination == portAddresses[port.index] { return counters.add(.forGateway) }
+        guard let place = macs.lookup(header.destination, on: header.vlan, at: now) else { return flood(frame, port) }
         guard let other = place.port else {
             if let peer = place.peer { pack(frame, peer.index) }
             return

@@ -27,6 +27,8 @@ public struct LaneConfiguration: Sendable {
     /// The underlay's MTU in octets, from the IP header on.
     public var pathMTU: Int
     public var keepalive: Interval
+    /// The address of each port's own interface, where it has one: frames to it are for this machine, and stay.
+    public var portAddresses: [MACAddress?] = []
 
     public init(
         ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),
@@ -305,6 +307,12 @@ public struct LaneCore: ~Copyable {
         var total: UInt64 = 0
         for index in 0..<configuration.ports { total &+= bridge.counters[PortIndex(index), .captureDrops] }
         bridge.counters.set(.captureOverrun, to: total)
+        isActive = true
+    }
+
+    /// The kernel's count of datagrams that it could not hand over since the start.
+    public mutating func handleSocketState(receiveDrops: UInt64) {
+        bridge.counters.set(.receiveOverrun, to: receiveDrops)
         isActive = true
     }
 

@@ -11,6 +11,12 @@ public func interfaceExists(_ name: String) -> Bool {
     return unsafe cwl_device_index(socket.raw, name) > 0
 }
 
+/// The MAC address of the Ethernet device of that name; `nil` where there is none.
+public func interfaceAddress(_ name: String) -> MACAddress? {
+    guard Device.isValidName(name), let socket = Device.openQuery() else { return nil }
+    return try? Device.macAddress(socket.raw, name)
+}
+
 /// The calls on a device by its name. `descriptor` is any socket: it only says which network namespace is meant.
 enum Device {
     /// Linux allows 1 to 15 octets; `/`, `:` and spaces are refused by the kernel, and `%` makes a pattern of the name.
