@@ -22,7 +22,11 @@ struct ControlLoop: ~Copyable {
     private var poller: Poller
     private let listener: LocalListener
     private var clients = OperatorClients()
-    private let resolutions = Resolutions()
+    /// Addresses that were looked up; at most one look-up for each peer is under way.
+    private let resolutions = Inbox<(PeerIndex, [Endpoint])>()
+    private var resolving: Set<PeerIndex> = []
+    /// Answers for operators, by their clients' numbers.
+    private let answers = Inbox<(Int, Data)>()
     private var outgoingDrops: UInt64 = 0
 
     private enum Token {
@@ -52,7 +56,10 @@ struct ControlLoop: ~Copyable {
         while !link.isStopping.load(ordering: .relaxed) {
             let now = MonotonicClock.now()
             core.handleEvents(at: now)
-            for (peer, endpoints) in resolutions.take() { core.handleResolved(peer, to: endpoints, at: now) }
+            for (peer, endpoints) in resolutions.take() {
+                resolving.remove(peer)
+                core.handleResolved(peer, to: endpoints, at: now)
+            }
             if core.nextTimeout <= now { core.handleTimeout(at: now) }
             performActions(now)
             serveOperators(now)
@@ -89,7 +96,7 @@ struct ControlLoop: ~Copyable {
     private mutating func resolve(_ peer: PeerIndex, _ now: Instant) {
         guard let address = settings.peers[peer.index].address else { return }
         if let endpoint = address.endpoint { return core.handleResolved(peer, to: [endpoint], at: now) }
-        guard resolutions.begin(peer) else { return }
+        guard resolving.insert(peer).inserted else { return }
         let name = settings.peers[peer.index].name
         let (resolutions, wake, logger) = (resolutions, link.control, logger)
         DispatchQueue.global().async {
@@ -99,7 +106,7 @@ struct ControlLoop: ~Copyable {
             } catch {
                 logger.warning("the address of peer \(name) could not be resolved: \(error)")
             }
-            resolutions.finish(peer, endpoints)
+            resolutions.put((peer, endpoints))
             wake.wake()
         }
     }
@@ -112,47 +119,47 @@ struct ControlLoop: ~Copyable {
             if topic == .macs {
                 clients.wait(number, for: core.requestMACs())
             } else {
-                clients.answer(number, answer(topic, nil, now))
+                encode(topic, snapshot(nil, now), for: number)
             }
         }
-        while let (token, rows) = core.pollMACs() { clients.answer(token: token, answer(.macs, rows, now)) }
+        while let (token, rows) = core.pollMACs() {
+            if let number = clients.number(waitingFor: token) { encode(.macs, snapshot(rows, now), for: number) }
+        }
+        for (number, answer) in answers.take() { clients.answer(number, answer) }
         clients.write(at: now)
     }
 
-    private func answer(_ topic: ShowTopic, _ macs: [MACEntry]?, _ now: Instant) -> Data {
-        let board = link.mailbox.board
-        var counters = (0..<board.count).map { board.load($0) }
-        counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
-        let snapshot = GatewaySnapshot(
-            site: settings.site, listen: listen, started: started, taken: now,
-            ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
-            control: core, layout: link.mailbox.layout, counters: counters, macs: macs)
-        return (try? JSON.answer(topic, snapshot)) ?? Data("{\"error\":\"this answer could not be encoded\"}".utf8)
-    }
-}
-
-/// Addresses that background look-ups have found. At most one look-up for each peer is under way.
-private final class Resolutions: Sendable {
-    private struct State {
-        var underWay: Set<Int> = []
-        var found: [(PeerIndex, [Endpoint])] = []
-    }
-
-    private let state = Mutex(State())
-
-    func begin(_ peer: PeerIndex) -> Bool { state.withLock { $0.underWay.insert(peer.index).inserted } }
-
-    func finish(_ peer: PeerIndex, _ endpoints: [Endpoint]) {
-        state.withLock {
-            $0.underWay.remove(peer.index)
-            $0.found.append((peer, endpoints))
+    /// Encodes in the background: a large MAC table takes a second, and handshakes cannot wait for that.
+    private func encode(_ topic: ShowTopic, _ snapshot: GatewaySnapshot, for number: Int) {
+        let (answers, wake) = (answers, link.control)
+        DispatchQueue.global().async {
+            let failure = Data("{\"error\":\"this answer could not be encoded\"}".utf8)
+            answers.put((number, (try? JSON.answer(topic, snapshot)) ?? failure))
+            wake.wake()
         }
     }
 
-    func take() -> [(PeerIndex, [Endpoint])] {
-        state.withLock { state in
-            defer { state.found = [] }
-            return state.found
+    private func snapshot(_ macs: [MACEntry]?, _ now: Instant) -> GatewaySnapshot {
+        let board = link.mailbox.board
+        var counters = (0..<board.count).map { board.load($0) }
+        counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
+        return GatewaySnapshot(
+            site: settings.site, listen: listen, started: started, taken: now,
+            ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
+            control: core, layout: link.mailbox.layout, counters: counters, macs: macs)
+    }
+}
+
+/// What background work leaves for control.
+private final class Inbox<Item: Sendable>: Sendable {
+    private let items = Mutex<[Item]>([])
+
+    func put(_ item: Item) { items.withLock { $0.append(item) } }
+
+    func take() -> [Item] {
+        items.withLock { items in
+            defer { items = [] }
+            return items
         }
     }
 }

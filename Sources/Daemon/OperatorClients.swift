@@ -10,12 +10,16 @@ import Operator
 struct OperatorClients: ~Copyable {
     private static let limit = 16
     private static let requestLimit = 256
+    /// For sending a request, and for taking the next part of an answer.
     private static let patience = Interval.seconds(5)
+    /// For making an answer.
+    private static let workLimit = Interval.seconds(60)
 
     private final class Client {
         let number: Int
         let connection: LocalConnection
-        let since: Instant
+        /// The last progress.
+        var since: Instant
         var request: [UInt8] = []
         var isRead = false
         /// The MAC listing that it waits for.
@@ -80,18 +84,21 @@ struct OperatorClients: ~Copyable {
     }
 
     mutating func answer(_ number: Int, _ answer: Data) {
-        clients.first { $0.number == number }?.answer = answer
+        guard let client = clients.first(where: { $0.number == number }) else { return }
+        client.answer = answer
+        client.since = MonotonicClock.now()
     }
 
-    mutating func answer(token: UInt32, _ answer: Data) {
-        clients.first { $0.token == token }?.answer = answer
-    }
+    /// The client that waits for a MAC listing, unless it is gone.
+    func number(waitingFor token: UInt32) -> Int? { clients.first { $0.token == token }?.number }
 
     /// Writes what clients have room for, and lets those go that are done or have taken too long.
     mutating func write(at now: Instant) {
         for client in clients {
             if let answer = client.answer { write(answer, to: client) }
-            if now - client.since > OperatorClients.patience { client.isDone = true }
+            if now - client.since > (client.isRead && client.answer == nil ? OperatorClients.workLimit : OperatorClients.patience) {
+                client.isDone = true
+            }
         }
         clients.removeAll(where: \.isDone)
     }
@@ -102,6 +109,7 @@ struct OperatorClients: ~Copyable {
                 let count = try client.connection.write(answer[client.written...])
                 if count == 0 { return }
                 client.written += count
+                client.since = MonotonicClock.now()
             }
         } catch {}
         client.isDone = true

@@ -54,17 +54,19 @@ struct Show: ParsableCommand {
         }
     }
 
-    /// Sends the request and reads the whole answer, for at most ten seconds.
+    /// Sends the request and reads the whole answer, for at most a minute of silence.
     private func ask(_ path: String) throws -> Data {
         do throws(IOError) {
             let connection = try LocalConnection.connect(path: path, timeout: .seconds(2))
             _ = try connection.write(Array("show \(topic.rawValue)\n".utf8))
             var answer = Data()
-            let end = MonotonicClock.now() + .seconds(10)
+            var end = MonotonicClock.now() + .seconds(60)
             while MonotonicClock.now() < end {
                 guard connection.waitReadable(timeout: .seconds(1)) else { continue }
                 switch try connection.read(limit: 1 << 20) {
-                case .bytes(let bytes): answer.append(contentsOf: bytes)
+                case .bytes(let bytes):
+                    answer.append(contentsOf: bytes)
+                    end = MonotonicClock.now() + .seconds(60)
                 case .nothingYet: continue
                 case .closed: return answer
                 }
@@ -72,6 +74,6 @@ struct Show: ParsableCommand {
         } catch {
             throw Failure(error)
         }
-        throw Failure("\(path): the gateway has not answered within ten seconds")
+        throw Failure("\(path): the gateway has not answered within a minute")
     }
 }
