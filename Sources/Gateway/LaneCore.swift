@@ -189,7 +189,7 @@ public struct LaneCore: ~Copyable {
         let sender = sessions[slot].takeSender()
         if let sender {
             bridge.links[peer.index].install(
-                sender, session: sessions[slot].stream, endpoint: source, pathMTU: configuration.pathMTU)
+                sender, session: sessions[slot].stream, endpoint: source)
         }
         bridge.links[peer.index].isUp = true
         report(.confirmed(peer, stream: sessions[slot].stream, at: source))
@@ -197,7 +197,7 @@ public struct LaneCore: ~Copyable {
 
     private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
         if isNewest && source != bridge.links[peer.index].endpoint {
-            bridge.links[peer.index].endpoint = source
+            bridge.links[peer.index].move(to: source)
             report(.roamed(peer, to: source))
         }
         if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
