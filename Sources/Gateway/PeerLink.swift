@@ -8,7 +8,7 @@ import Tunnels
 /// so that an old or invented identifier is very likely none.
 public enum StreamIdentifier {
     /// Sessions and pending handshakes that one peer can have at once.
-    public static let slotsPerPeer = 8
+    public static let slotsPerPeer = 16
     static let slotBits: UInt32 = 12
 
     @inline(__always)
