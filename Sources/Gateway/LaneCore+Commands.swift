@@ -69,7 +69,7 @@ extension LaneCore {
         guard var walk = listing else { return false }
         let slice = 1024
         for _ in 0..<slice where walk.place < bridge.macs.limit {
-            if let row = bridge.macs.row(walk.place), !mailbox.events.push(.macRow(row)) {
+            if let row = bridge.macs.row(walk.place), !mailbox.events.push(.macRow(row), leaving: LaneMailbox.reserve) {
                 listing = walk
                 return true
             }

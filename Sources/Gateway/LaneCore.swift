@@ -153,7 +153,9 @@ public struct LaneCore: ~Copyable {
         case .sealed: handleSealed(&datagram, source, now)
         case .initiation, .response:
             guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
-            if !mailbox.events.push(.handshake(punt, from: source)) { bridge.counters.add(.puntQueueFull) }
+            if !mailbox.events.push(.handshake(punt, from: source), leaving: LaneMailbox.reserve) {
+                bridge.counters.add(.puntQueueFull)
+            }
         case nil: bridge.counters.add(.malformedDatagram)
         }
     }
