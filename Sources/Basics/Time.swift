@@ -64,7 +64,10 @@ public struct Interval: Hashable, Comparable, Sendable, BitwiseCopyable {
     }
 
     @inlinable public static func * (a: Interval, n: Int64) -> Interval { scaled(a.nanoseconds, by: n) }
-    @inlinable public static func / (a: Interval, n: Int64) -> Interval { Interval(nanoseconds: a.nanoseconds / n) }
+    /// Precondition: `n` is not 0.
+    @inlinable public static func / (a: Interval, n: Int64) -> Interval {
+        n == -1 ? a * -1 : Interval(nanoseconds: a.nanoseconds / n)
+    }
 }
 
 extension Interval: CustomStringConvertible {
