@@ -72,6 +72,8 @@ public struct LaneCore: ~Copyable {
 
     /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
     private static let headroom = 80 * 1024
+    /// Frames that one call can bring: a 64 KB run of datagrams full of the shortest frames.
+    private static let frameHeadroom = 65_536 / (Limits.runtBytes + PackingLayout.recordHeaderBytes)
     private static let publishInterval = Interval.milliseconds(10)
 
     public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
@@ -236,7 +238,7 @@ public struct LaneCore: ~Copyable {
 
     /// True when another call might bring more than there is room for: finish the batch and drain before it.
     public var wantsDrain: Bool {
-        if !bridge.frames.hasRoom(frames: 2048, bytes: LaneCore.headroom) { return true }
+        if !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom) { return true }
         for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) { return true }
         return false
     }
