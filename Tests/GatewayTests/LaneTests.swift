@@ -81,7 +81,8 @@ private final class LoneLane {
         lone.handle(lone.datagram([0, 0] + frames.flatMap { record($0) }))
         #expect(lone.drain() == frames)
         // Control records and kinds to come are passed over; the frames among them are not.
-        lone.handle(lone.datagram([0, 0] + record([1, 2, 3], kind: 1) + record(frames[0]) + record([9], kind: 3) + record(frames[1])))
+        lone.handle(
+            lone.datagram([0, 0] + record([1, 2, 3], kind: 1) + record(frames[0]) + record([9], kind: 3) + record(frames[1])))
         #expect(lone.drain() == [frames[0], frames[1]])
         #expect(lone[.malformedPacking] == 0)
     }
@@ -128,7 +129,9 @@ private final class LoneLane {
     @Test func theLastCountersOfAStream() {
         let lone = LoneLane()
         let frame = testFrame(to: .broadcast, from: host(1))
-        for (counter, taken): (UInt64, Bool) in [(.max - 1, true), (.max, false), (.max - 1, false), (.max - 2, true), (0, false)] {
+        for (counter, taken): (UInt64, Bool) in [
+            (.max - 1, true), (.max, false), (.max - 1, false), (.max - 2, true), (0, false),
+        ] {
             lone.handle(lone.datagram([0, 0] + record(frame), counter: counter))
             #expect(lone.drain().count == (taken ? 1 : 0), "\(counter)")
         }

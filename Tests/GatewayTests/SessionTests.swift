@@ -149,7 +149,8 @@ import Tunnels
         #expect(isNeverUp(mesh))
         // Site 0 dials a key that site 1 does not have; site 1 dials rightly and is not known there.
         #expect(mesh.sites[1].count { if case .notForUs = $0 { true } else { false } } >= 1)
-        #expect(mesh.sites[0].count { if case .unknownKey(mesh.sites[1].identity.publicKey, _, _) = $0 { true } else { false } } >= 1)
+        #expect(
+            mesh.sites[0].count { if case .unknownKey(mesh.sites[1].identity.publicKey, _, _) = $0 { true } else { false } } >= 1)
         #expect(mesh.sites[0].events.count < 20, "rate-limited")
         #expect(mesh.sites[0].core.control.refusedHandshakes > 5)
         #expect(!mesh.sent.contains { $0.kind == .response || $0.kind == .sealed }, "nothing is answered")

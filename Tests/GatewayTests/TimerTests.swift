@@ -2,8 +2,8 @@
 // bytes.
 
 import Basics
-import Testing
 import Switching
+import Testing
 import Tunnels
 
 @testable import Gateway
@@ -28,7 +28,9 @@ import Tunnels
         let mesh = VirtualMesh(sites: 2)
         _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
         let start = mesh.now
-        for index in 0..<200 { mesh.send(testFrame(to: .broadcast, from: host(0)), site: 0, at: start + .milliseconds(50 * Int64(index))) }
+        for index in 0..<200 {
+            mesh.send(testFrame(to: .broadcast, from: host(0)), site: 0, at: start + .milliseconds(50 * Int64(index)))
+        }
         let before = mesh.sent.count
         mesh.run(for: .seconds(10))
         let empty = mesh.sent.dropFirst(before).count { $0.from == 0 && $0.kind == .sealed && $0.bytes.count < 40 }

@@ -62,7 +62,9 @@ import Testing
             default: break
             }
             var address = MACTableTests.address(Int(random.next() % history.addresses))
-            if random.next() % 50 == 0 { address = [.zero, .broadcast, MACAddress(rawValue: 0x0100_5E00_0001)][Int(random.next() % 3)] }
+            if random.next() % 50 == 0 {
+                address = [.zero, .broadcast, MACAddress(rawValue: 0x0100_5E00_0001)][Int(random.next() % 3)]
+            }
             let vlan = [VLAN.untagged, VLAN(rawValue: 10), VLAN(identifier: 10, isService: true)][Int(random.next() % 3)]
             let key = PlainKey(address: address, vlan: vlan)
             let location = Location(rawValue: UInt16(random.next() % 3 == 0 ? random.next() % UInt64(locations) : 1))
@@ -200,10 +202,13 @@ import Testing
     @Test func floodingPortsShare() {
         var random = SeededRandom(seed: 4)
         var table = MACTableTests.table(limit: 900)
-        for number in 0..<200 { _ = table.learn(MACTableTests.address(number), on: .untagged, from: MACTableTests.port(0), at: .zero) }
+        for number in 0..<200 {
+            _ = table.learn(MACTableTests.address(number), on: .untagged, from: MACTableTests.port(0), at: .zero)
+        }
         for step in 0..<30_000 {
             let invented = MACAddress(rawValue: 0x0600_0000_0000 | random.next() % (1 << 40))
-            _ = table.learn(invented, on: .untagged, from: MACTableTests.port(1 + step % 2), at: .zero + .microseconds(Int64(step)))
+            _ = table.learn(
+                invented, on: .untagged, from: MACTableTests.port(1 + step % 2), at: .zero + .microseconds(Int64(step)))
         }
         #expect(table.count(at: MACTableTests.port(0)) == 200)
         #expect(abs(table.count(at: MACTableTests.port(1)) - 350) <= 1 && abs(table.count(at: MACTableTests.port(2)) - 350) <= 1)
