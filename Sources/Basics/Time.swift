@@ -53,7 +53,7 @@ public struct Interval: Hashable, Comparable, Sendable, BitwiseCopyable {
 
     @inlinable static func scaled(_ n: Int64, by factor: Int64) -> Interval {
         let (product, overflow) = n.multipliedReportingOverflow(by: factor)
-        return Interval(nanoseconds: overflow ? (n < 0 ? .min : .max) : product)
+        return Interval(nanoseconds: overflow ? ((n < 0) != (factor < 0) ? .min : .max) : product)
     }
 
     @inlinable public static func < (a: Interval, b: Interval) -> Bool { a.nanoseconds < b.nanoseconds }
@@ -64,7 +64,10 @@ public struct Interval: Hashable, Comparable, Sendable, BitwiseCopyable {
     }
 
     @inlinable public static func * (a: Interval, n: Int64) -> Interval { scaled(a.nanoseconds, by: n) }
-    @inlinable public static func / (a: Interval, n: Int64) -> Interval { Interval(nanoseconds: a.nanoseconds / n) }
+    /// Precondition: `n` is not 0.
+    @inlinable public static func / (a: Interval, n: Int64) -> Interval {
+        n == -1 ? a * -1 : Interval(nanoseconds: a.nanoseconds / n)
+    }
 }
 
 extension Interval: CustomStringConvertible {

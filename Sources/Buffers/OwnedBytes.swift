@@ -36,7 +36,7 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     /// A part of the block. Precondition: it lies within.
     @inlinable @_lifetime(borrow self)
     public func bytes(at offset: Int, count length: Int) -> RawSpan {
-        precondition(offset >= 0 && length >= 0 && offset &+ length <= count)
+        precondition(offset >= 0 && length >= 0 && length <= count && offset <= count &- length)
         // SAFETY: checked above.
         return unsafe _overrideLifetime(RawSpan(_unsafeStart: base + offset, byteCount: length), borrowing: self)
     }
@@ -44,7 +44,7 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     /// A part of the block, to write to. Precondition: it lies within.
     @inlinable @_lifetime(&self)
     public mutating func mutableBytes(at offset: Int, count length: Int) -> MutableRawSpan {
-        precondition(offset >= 0 && length >= 0 && offset &+ length <= count)
+        precondition(offset >= 0 && length >= 0 && length <= count && offset <= count &- length)
         // SAFETY: checked above.
         return unsafe _overrideLifetime(MutableRawSpan(_unsafeStart: base + offset, byteCount: length), mutating: &self)
     }
@@ -53,7 +53,7 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     @inlinable @inline(__always)
     public mutating func copy(_ source: RawSpan, to offset: Int) {
         let length = source.byteCount
-        precondition(offset >= 0 && offset &+ length <= count)
+        precondition(offset >= 0 && length <= count && offset <= count &- length)
         if length == 0 { return }
         // SAFETY: the destination is checked above; the source is a span that is alive during the call.
         unsafe source.withUnsafeBytes { from in
@@ -70,7 +70,7 @@ public struct OwnedBytes: ~Copyable, @unchecked Sendable {
     /// Writes an integer in network order. Precondition: it fits.
     @inlinable @inline(__always)
     public mutating func storeBigEndian<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at offset: Int) {
-        precondition(offset >= 0 && offset &+ MemoryLayout<T>.size <= count)
+        precondition(offset >= 0 && MemoryLayout<T>.size <= count && offset <= count &- MemoryLayout<T>.size)
         // SAFETY: checked above.
         unsafe (base + offset).storeBytes(of: value.bigEndian, as: T.self)
     }

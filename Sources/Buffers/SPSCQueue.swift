@@ -28,10 +28,10 @@ public final class SPSCQueue<Element: BitwiseCopyable & Sendable>: @unchecked Se
 
     deinit { unsafe slots.deallocate() }
 
-    /// Producer: false when the queue is full.
-    public func push(_ element: Element) -> Bool {
+    /// Producer: false when the queue is full, but for `reserve` places that are kept for elements that matter more.
+    public func push(_ element: Element, leaving reserve: Int = 0) -> Bool {
         let end = tail.load(ordering: .relaxed)
-        guard end &- head.load(ordering: .acquiring) <= mask else { return false }
+        guard end &- head.load(ordering: .acquiring) <= mask &- reserve else { return false }
         // SAFETY: the slot is within the block and the consumer is done with it: head has passed it.
         unsafe (slots + (end & mask)).initialize(to: element)
         tail.store(end &+ 1, ordering: .releasing)

@@ -132,10 +132,14 @@ extension ControlCore {
 
     // MARK: Sessions
 
-    /// Retires sessions until one more fits: unconfirmed ones first, then the oldest.
+    /// Retires sessions until one more fits: the oldest of the confirmed ones, as long as two generations of them remain; else
+    /// the oldest unconfirmed. A young unconfirmed one may be what the other side seals with already, so it is never the
+    /// first to go.
     private mutating func makeRoom(_ index: Int) {
         while peers[index].sessions.count >= PeerState.sessionLimit {
-            let place = peers[index].sessions.firstIndex { !$0.isConfirmed } ?? 0
+            let confirmed = peers[index].sessions.indices.filter { peers[index].sessions[$0].isConfirmed }
+            let unconfirmed = peers[index].sessions.firstIndex { !$0.isConfirmed }
+            let place = confirmed.count > PeerState.sessionsKept ? confirmed[0] : unconfirmed ?? 0
             command(.retire(stream: peers[index].sessions.remove(at: place).stream))
         }
     }
@@ -145,8 +149,8 @@ extension ControlCore {
         endpoint: Endpoint, _ now: Instant
     ) {
         let rekey = configuration.rekeyTime
-        // The side that did not initiate waits longer, so that normally only one begins anew.
-        let slack = isInitiator ? Interval.zero : rekey / 8
+        // The side with the higher key waits longer, so that normally only one begins anew, whoever began before.
+        let slack = configuration.identity.publicKey < peers[index].key ? Interval.zero : rekey / 8
         peers[index].sessions.append(
             PeerState.Session(
                 stream: local, cipher: cipher, began: now, renewAt: now + rekey + slack,

@@ -9,7 +9,7 @@
 //        +--- initiation received -----------------------------> session (they initiated), confirmed by its first datagram
 //
 //     renewal       when the newest session is `rekeyTime` old, or has sealed `rekeyDatagrams`: a new initiation, by the side
-//                   that initiated it; the other side a little later, if nothing came. Old sessions go on opening.
+//                   with the lower key; the other side a little later, if nothing came. Old sessions go on opening.
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `silenceLimit`: the peer is down, and initiations begin.
 //     resolution    names are resolved at the start and again after every five unanswered initiations; a name that leads

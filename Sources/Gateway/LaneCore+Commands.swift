@@ -43,7 +43,7 @@ extension LaneCore {
         }
         sessions[slot].install(stream: session.localStream, peer: session.peer, key: receiveKey, sender: nil, isConfirmed: true)
         bridge.links[peer].install(
-            sender, session: session.localStream, endpoint: session.endpoint, pathMTU: configuration.pathMTU)
+            sender, session: session.localStream, endpoint: session.endpoint)
         bridge.links[peer].isUp = true
         // The other side may seal with the new key only once it has heard from us under it.
         keepAlive(peer, now)
@@ -69,7 +69,7 @@ extension LaneCore {
         guard var walk = listing else { return false }
         let slice = 1024
         for _ in 0..<slice where walk.place < bridge.macs.limit {
-            if let row = bridge.macs.row(walk.place), !events.push(.macRow(row)) {
+            if let row = bridge.macs.row(walk.place), !events.push(.macRow(row), leaving: LaneMailbox.reserve) {
                 listing = walk
                 return true
             }

@@ -77,6 +77,8 @@ public struct LaneCore: ~Copyable {
 
     /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
     private static let headroom = 80 * 1024
+    /// Frames that one call can bring: a 64 KB run of datagrams full of the shortest frames.
+    private static let frameHeadroom = 65_536 / (Limits.runtBytes + PackingLayout.recordHeaderBytes)
     private static let publishInterval = Interval.milliseconds(10)
 
     public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
@@ -160,7 +162,9 @@ public struct LaneCore: ~Copyable {
         case .sealed: handleSealed(&datagram, source, now)
         case .initiation, .response:
             guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
-            if !events.push(.handshake(punt, from: source)) { bridge.counters.add(.puntQueueFull) }
+            if !events.push(.handshake(punt, from: source), leaving: LaneMailbox.reserve) {
+                bridge.counters.add(.puntQueueFull)
+            }
         case nil: bridge.counters.add(.malformedDatagram)
         }
     }
@@ -196,7 +200,7 @@ public struct LaneCore: ~Copyable {
         let sender = sessions[slot].takeSender()
         if let sender {
             bridge.links[peer.index].install(
-                sender, session: sessions[slot].stream, endpoint: source, pathMTU: configuration.pathMTU)
+                sender, session: sessions[slot].stream, endpoint: source)
         }
         bridge.links[peer.index].isUp = true
         report(.confirmed(peer, stream: sessions[slot].stream, at: source))
@@ -204,7 +208,7 @@ public struct LaneCore: ~Copyable {
 
     private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
         if isNewest && source != bridge.links[peer.index].endpoint {
-            bridge.links[peer.index].endpoint = source
+            bridge.links[peer.index].move(to: source)
             report(.roamed(peer, to: source))
         }
         if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
@@ -241,7 +245,7 @@ public struct LaneCore: ~Copyable {
 
     /// True when another call might bring more than there is room for: finish the batch and drain before it.
     public var wantsDrain: Bool {
-        if !bridge.frames.hasRoom(frames: 2048, bytes: LaneCore.headroom) { return true }
+        if !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom) { return true }
         for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) { return true }
         return false
     }

@@ -80,6 +80,10 @@ public final class LaneMailbox: Sendable {
     public let board: CounterBoard
     public let layout: CounterLayout
 
+    /// Places of `events` that neither handshakes nor rows of a listing may take: a flood of those must not keep control from
+    /// hearing that a peer is there.
+    static let reserve = 1024
+
     public init(ports: Int, peers: Int) {
         layout = CounterLayout(ports: ports, peers: peers)
         events = SPSCQueue(capacity: 4096)

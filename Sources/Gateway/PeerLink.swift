@@ -8,7 +8,7 @@ import Tunnels
 /// so that an old or invented identifier is very likely none.
 public enum StreamIdentifier {
     /// Sessions and pending handshakes that one peer can have at once.
-    public static let slotsPerPeer = 8
+    public static let slotsPerPeer = 16
     static let slotBits: UInt32 = 12
 
     @inline(__always)
@@ -31,7 +31,8 @@ struct PeerLink: ~Copyable {
     private var sender: StreamSender?
     /// The session that `sender` belongs to, by this side's stream identifier; 0 when there is none.
     private(set) var session: UInt32 = 0
-    var endpoint = Endpoint(high: 0, low: 0, port: 0)
+    private(set) var endpoint = Endpoint(high: 0, low: 0, port: 0)
+    private let pathMTU: Int
     /// Whether frames are sent to it: control's word, and true from the first datagram that confirms a session.
     var isUp = false
     /// Whether it is in the lane's list of peers with datagrams that wait.
@@ -42,6 +43,7 @@ struct PeerLink: ~Copyable {
     var reported = Instant.zero
 
     init(pathMTU: Int) {
+        self.pathMTU = pathMTU
         packer = Packer(datagramSize: PeerLink.datagramSize(pathMTU, ipv4: true))
     }
 
@@ -57,19 +59,34 @@ struct PeerLink: ~Copyable {
     @_lifetime(borrow self)
     func finished() -> RawSpan { packer.finished() }
 
-    /// From here on, seals with `sender`. Precondition: no datagram is open.
-    mutating func install(_ sender: consuming StreamSender, session: UInt32, endpoint: Endpoint, pathMTU: Int) {
+    /// From here on, seals with `sender`. A datagram that is open is closed under the key that its frames were packed for.
+    mutating func install(_ sender: consuming StreamSender, session: UInt32, endpoint: Endpoint) {
+        closeOpenDatagram()
         self.session = session
         self.sender = consume sender
-        self.endpoint = endpoint
-        if packer.finishedBytes == 0 {
-            packer.setDatagramSize(PeerLink.datagramSize(pathMTU, ipv4: endpoint.ipv4 != nil))
-        }
+        move(to: endpoint)
     }
 
     mutating func removeSender() {
+        closeOpenDatagram()
         sender = nil
         session = 0
+    }
+
+    mutating func move(to endpoint: Endpoint) {
+        self.endpoint = endpoint
+        fitPath()
+    }
+
+    /// An open datagram always has a sender to close it.
+    private mutating func closeOpenDatagram() {
+        if packer.hasOpenDatagram { packer.finish(sender: &sender!) }
+    }
+
+    /// Full datagrams are as long as the path to the endpoint takes; datagrams that wait keep the size they have.
+    private mutating func fitPath() {
+        let size = PeerLink.datagramSize(pathMTU, ipv4: endpoint.ipv4 != nil)
+        if size != packer.datagramSize && packer.finishedBytes == 0 && !packer.hasOpenDatagram { packer.setDatagramSize(size) }
     }
 
     /// Datagrams that may still be sealed.
@@ -104,6 +121,7 @@ struct PeerLink: ~Copyable {
     mutating func drained() {
         packer.removeAll()
         isDirty = false
+        fitPath()
     }
 }
 

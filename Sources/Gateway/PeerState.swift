@@ -9,7 +9,7 @@ struct PeerState: Sendable {
         var stream: UInt32
         var cipher: Cipher
         var began: Instant
-        /// When a new one is to be agreed: later for the side that did not initiate this one.
+        /// When a new one is to be agreed: later for the side with the higher key.
         var renewAt: Instant
         var expires: Instant
         /// Whether the other side is known to hold the keys.
@@ -24,6 +24,9 @@ struct PeerState: Sendable {
 
     static let pendingLimit = 3
     static let sessionLimit = StreamIdentifier.slotsPerPeer - pendingLimit
+    /// Confirmed sessions that stay while unconfirmed ones could go: when both sides begin at once a generation is two, and
+    /// datagrams of the one before are still under way.
+    static let sessionsKept = 4
 
     let name: String
     let key: PublicKey

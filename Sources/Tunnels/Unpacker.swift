@@ -205,7 +205,9 @@ public struct Reassembler: ~Copyable {
 
     private func isStartWaiting(forEndIn piece: Piece) -> Bool {
         (1..<Reassembler.slots).contains { distance in
-            guard let slot = find(piece.stream, piece.counter &- UInt64(distance)), pieces[slot].tailCount > 0 else { return false }
+            guard let slot = find(piece.stream, piece.counter &- UInt64(distance)), pieces[slot].tailCount > 0 else {
+                return false
+            }
             return pieces[slot].startsRecord(endingIn: piece, distance: distance)
         }
     }

@@ -12,18 +12,18 @@ private let file = "noise-25519-chachapoly-blake2b.json"
 @Suite struct NoiseTests {
     /// Plays both sides of a vector and compares every octet that is published.
     private func play(_ vector: NoiseVectors.Vector) throws {
-        let psk = hex(vector.init_psks?.first ?? "")
-        let prologue = hex(vector.init_prologue)
+        let psk = hex(vector.initPsks?.first ?? "")
+        let prologue = hex(vector.initPrologue)
         func pair(_ text: String?) throws -> KeyPair { try #require(text.flatMap { KeyPair(privateKey: hex($0)) }) }
-        let remote = try #require(PublicKey(bytes: hex(vector.init_remote_static ?? "")))
-        let responderStatic = try pair(vector.resp_static)
+        let remote = try #require(PublicKey(bytes: hex(vector.initRemoteStatic ?? "")))
+        let responderStatic = try pair(vector.respStatic)
         #expect(responderStatic.publicKey == remote)
-        let initiatorStatic = try pair(vector.init_static)
+        let initiatorStatic = try pair(vector.initStatic)
         var initiator = NoiseHandshake.initiator(
-            local: initiatorStatic, remote: remote, ephemeral: try pair(vector.init_ephemeral), presharedKey: psk,
+            local: initiatorStatic, remote: remote, ephemeral: try pair(vector.initEphemeral), presharedKey: psk,
             prologue: prologue)
         var responder = NoiseHandshake.responder(
-            local: responderStatic, ephemeral: try pair(vector.resp_ephemeral), presharedKey: psk, prologue: prologue)
+            local: responderStatic, ephemeral: try pair(vector.respEphemeral), presharedKey: psk, prologue: prologue)
         let first = try present(initiator.writeFirst(payload: hex(vector.messages[0].payload)))
         #expect(first == hex(vector.messages[0].ciphertext))
         #expect(responder.readFirst(first) == hex(vector.messages[0].payload))
@@ -31,8 +31,8 @@ private let file = "noise-25519-chachapoly-blake2b.json"
         let second = try present(responder.writeSecond(payload: hex(vector.messages[1].payload)))
         #expect(second == hex(vector.messages[1].ciphertext))
         #expect(initiator.readSecond(second) == hex(vector.messages[1].payload))
-        #expect(initiator.hash == hex(vector.handshake_hash))
-        #expect(responder.hash == hex(vector.handshake_hash))
+        #expect(initiator.hash == hex(vector.handshakeHash))
+        #expect(responder.hash == hex(vector.handshakeHash))
         try transport(vector, initiator.split(), responder.split())
     }
 
@@ -53,8 +53,10 @@ private let file = "noise-25519-chachapoly-blake2b.json"
 
     @Test(.enabled(if: Vectors.areThere(file), "the published Noise vectors are not on this machine"))
     func publishedVectors() throws {
-        let all = try JSONDecoder().decode(NoiseVectors.self, from: try #require(Vectors.data(file))).vectors
-        let ours = all.filter { $0.protocol_name == NoiseHandshake.protocolName }
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let all = try decoder.decode(NoiseVectors.self, from: try #require(Vectors.data(file))).vectors
+        let ours = all.filter { $0.protocolName == NoiseHandshake.protocolName }
         #expect(ours.count >= 1)
         for vector in ours { try play(vector) }
     }
@@ -63,13 +65,13 @@ private let file = "noise-25519-chachapoly-blake2b.json"
     @Test func literalVector() throws {
         let psk = "54686973206973206d7920417573747269616e20706572737065637469766521"
         let vector = NoiseVectors.Vector(
-            protocol_name: NoiseHandshake.protocolName, init_prologue: "4a6f686e2047616c74", init_psks: [psk],
-            init_static: "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
-            init_ephemeral: "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
-            init_remote_static: "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62",
-            resp_static: "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
-            resp_ephemeral: "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
-            handshake_hash: "ed837c9084f2f0333a7ec60b9bcacd9921394858de8ced118b5966d1147ba390"
+            protocolName: NoiseHandshake.protocolName, initPrologue: "4a6f686e2047616c74", initPsks: [psk],
+            initStatic: "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+            initEphemeral: "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+            initRemoteStatic: "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62",
+            respStatic: "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+            respEphemeral: "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+            handshakeHash: "ed837c9084f2f0333a7ec60b9bcacd9921394858de8ced118b5966d1147ba390"
                 + "084dab42326c565a309c29317a6079be30aa1d790d25a517b43287426cb1d36a",
             messages: [
                 .init(

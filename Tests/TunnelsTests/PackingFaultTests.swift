@@ -155,7 +155,9 @@ import Testing
     }
 
     @Test func extremeOffsetsAndLengths() throws {
-        let extremes: [[UInt8]] = [[0, 0], [0, 1], [0x3F, 0xFF], [0x40, 0x00], [0x40, 0x01], [0x7F, 0xFF], [0x80, 0x01], [0xFF, 0xFF]]
+        let extremes: [[UInt8]] = [
+            [0, 0], [0, 1], [0x3F, 0xFF], [0x40, 0x00], [0x40, 0x01], [0x7F, 0xFF], [0x80, 0x01], [0xFF, 0xFF],
+        ]
         let other = try UnpackingEnd()
         var counter: UInt64 = 0
         for offset in extremes {

@@ -20,24 +20,24 @@ import Testing
         let top: UInt64 = .max
         var window = ReplayWindow()
         // The window is documented to tell *at least* `size` counters apart: up to a word more is as it likes.
-        let steps: [(counter: UInt64, accepted: Bool)] = [
-            /*  1 */ (0, true), /*  2 */ (0, false), /*  3 */ (1, true), /*  4 */ (1, false),
-            /*  5 */ (9, true), /*  6 */ (8, true), /*  7 */ (7, true), /*  8 */ (7, false),
-            /*  9 */ (63, true), /* 10 */ (64, true), /* 11 */ (63, false), /* 12 */ (64, false),
-            /* 13 */ (size, true), /* 14 */ (size - 1, true), /* 15 */ (size - 1, false), /* 16 */ (2, true),
-            /* 17 */ (2, false), /* 18 */ (size + 2, true), /* 19 */ (3, true), /* 20 */ (size + 2, false),
-            /* 21 */ (size + 16, true), /* 22 */ (17, true), /* 23 */ (17, false),
-            /* 24 */ (size * 4, true), /* 25 */ (size * 4 - (size - 1), true), /* 26 */ (10, false),
-            /* 27 */ (size * 4 - (size - 1), false), /* 28 */ (size * 4 - (size + 64), false),
-            /* 29 */ (size * 4 - (size - 2), true), /* 30 */ (size * 4 + 1, true), /* 31 */ (0, false),
-            /* 32 */ (1 << 40, true), /* 33 */ (size * 4 + 2, false), /* 34 */ ((1 << 40) - (size - 1), true),
-            /* 35 */ ((1 << 40) - size * 2, false), /* 36 */ (1 << 40, false), /* 37 */ ((1 << 40) + 1, true),
-            /* 38 */ (top - 1, true), /* 39 */ (top - 1, false), /* 40 */ (top, false), /* 41 */ (top, false),
-            /* 42 */ (top - 2, true), /* 43 */ (top - size, true), /* 44 */ (top - size, false),
-            /* 45 */ (top - size - 128, false), /* 46 */ (0, false), /* 47 */ ((1 << 40) + 2, false),
+        let steps: [(number: Int, counter: UInt64, accepted: Bool)] = [
+            (1, 0, true), (2, 0, false), (3, 1, true), (4, 1, false),
+            (5, 9, true), (6, 8, true), (7, 7, true), (8, 7, false),
+            (9, 63, true), (10, 64, true), (11, 63, false), (12, 64, false),
+            (13, size, true), (14, size - 1, true), (15, size - 1, false), (16, 2, true),
+            (17, 2, false), (18, size + 2, true), (19, 3, true), (20, size + 2, false),
+            (21, size + 16, true), (22, 17, true), (23, 17, false),
+            (24, size * 4, true), (25, size * 4 - (size - 1), true), (26, 10, false),
+            (27, size * 4 - (size - 1), false), (28, size * 4 - (size + 64), false),
+            (29, size * 4 - (size - 2), true), (30, size * 4 + 1, true), (31, 0, false),
+            (32, 1 << 40, true), (33, size * 4 + 2, false), (34, (1 << 40) - (size - 1), true),
+            (35, (1 << 40) - size * 2, false), (36, 1 << 40, false), (37, (1 << 40) + 1, true),
+            (38, top - 1, true), (39, top - 1, false), (40, top, false), (41, top, false),
+            (42, top - 2, true), (43, top - size, true), (44, top - size, false),
+            (45, top - size - 128, false), (46, 0, false), (47, (1 << 40) + 2, false),
         ]
-        for (number, step) in steps.enumerated() {
-            #expect(ReplayWindowTests.take(&window, step.counter) == step.accepted, "step \(number + 1): \(step.counter)")
+        for step in steps {
+            #expect(ReplayWindowTests.take(&window, step.counter) == step.accepted, "step \(step.number): \(step.counter)")
         }
         window.reset()
         #expect(ReplayWindowTests.take(&window, 0) && !ReplayWindowTests.take(&window, 0))

@@ -35,15 +35,15 @@ struct NoiseVectors: Decodable {
     }
 
     struct Vector: Decodable {
-        var protocol_name: String
-        var init_prologue: String
-        var init_psks: [String]?
-        var init_static: String?
-        var init_ephemeral: String?
-        var init_remote_static: String?
-        var resp_static: String?
-        var resp_ephemeral: String?
-        var handshake_hash: String
+        var protocolName: String
+        var initPrologue: String
+        var initPsks: [String]?
+        var initStatic: String?
+        var initEphemeral: String?
+        var initRemoteStatic: String?
+        var respStatic: String?
+        var respEphemeral: String?
+        var handshakeHash: String
         var messages: [Message]
     }
 
