@@ -74,6 +74,9 @@ public final class Replay {
             wire.setLink(
                 link.a, link.b, LinkCharacter(delay: link.delay, lossMillionths: link.lossMillionths, mtu: link.mtu))
         }
+        // Before any output is created: a file that cannot be read leaves the outputs of an earlier replay as they are.
+        for index in scenario.sites.indices { try openFeeds(index) }
+        alignFeeds()
         var random = SeededRandom(seed: seed)
         let identities = scenario.sites.map { _ in KeyPair.generate(using: &random) }
         for index in scenario.sites.indices {
@@ -81,8 +84,6 @@ public final class Replay {
                 try ReplaySite(
                     scenario.sites, index: index, identities: identities, seed: random.next(), directory: outputDirectory))
         }
-        for index in scenario.sites.indices { try openFeeds(index) }
-        alignFeeds()
     }
 
     private func openFeeds(_ index: Int) throws(CaptureError) {
