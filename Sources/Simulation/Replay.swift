@@ -51,7 +51,7 @@ public final class Replay {
     /// the scenario's `settle` (at least 5 s) before the next frame, so that timers run out and tunnels stand again.
     /// Timestamps keep the whole gap.
     public static let longSilence = Interval.seconds(3600)
-    static let silenceLived = Interval.seconds(600)
+    static let silenceLived = Interval.seconds(60)
 
     private let scenario: ReplayScenario
     private let seed: UInt64
