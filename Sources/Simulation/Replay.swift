@@ -43,7 +43,7 @@ public struct ReplayResult: Sendable {
     /// Log lines in order, with virtual time from 0 (negative while settling).
     public var events: [(at: Interval, site: String, event: GatewayEvent)]
     /// Captures that ended early, and why.
-    public var errors: [String]
+    public var errors: [CaptureError]
 }
 
 public final class Replay {
@@ -176,6 +176,6 @@ public final class Replay {
         }
         return ReplayResult(
             seed: seed, duration: end - zero, sites: results, links: links, events: events,
-            errors: feeds.compactMap { $0.error?.description })
+            errors: feeds.compactMap(\.error))
     }
 }

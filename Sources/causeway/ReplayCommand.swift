@@ -48,7 +48,7 @@ struct ReplayCommand: ParsableCommand {
         try write(try JSON.encode(summary) + Data("\n".utf8), to: "summary.json")
         try write(Data(summary.text(result).utf8), to: "tables.txt")
         print(summary.line(result))
-        guard result.errors.isEmpty else { throw Failure(result.errors) }
+        guard result.errors.isEmpty else { throw Failure(result.errors.map(\.description)) }
     }
 
     private func write(_ data: Data, to name: String) throws {

@@ -65,7 +65,8 @@ struct ReplaySummary: Codable {
     var sites: [Site]
     var links: [Link]
     var events: [Event]
-    /// Captures that ended before their file did, and why.
+    /// Captures that ended before their file did, and why. Without the directories that they are in: a summary says the same
+    /// wherever the scenario is.
     var errors: [String]
 
     init(_ result: ReplayResult) {
@@ -81,7 +82,10 @@ struct ReplaySummary: Codable {
         events = result.events.map {
             Event(at: ReplaySummary.seconds($0.at), site: $0.site, message: $0.event.withoutCipher.message)
         }
-        errors = result.errors
+        errors = result.errors.map { error in
+            let name = error.subject.split(separator: "/").last.map(String.init) ?? error.subject
+            return error.description.replacing(error.subject, with: name)
+        }
     }
 
     private static func site(_ site: ReplayResult.Site) -> Site {
