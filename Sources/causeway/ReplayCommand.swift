@@ -39,7 +39,7 @@ struct ReplayCommand: ParsableCommand {
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {
-            throw Failure("\(directory): cannot be created: \(error.localizedDescription)")
+            throw Failure("\(directory): cannot be created: \(systemWords(error))")
         }
         let result: ReplayResult
         do throws(CaptureError) {
@@ -82,7 +82,7 @@ struct ReplayCommand: ParsableCommand {
         do {
             try data.write(to: URL(fileURLWithPath: directory).appendingPathComponent(name))
         } catch {
-            throw Failure("\(directory)/\(name): cannot be written: \(error.localizedDescription)")
+            throw Failure("\(directory)/\(name): cannot be written: \(systemWords(error))")
         }
     }
 }
