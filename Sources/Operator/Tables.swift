@@ -50,6 +50,7 @@ public enum Tables {
     }
 
     public static func text(_ document: PortsDocument) -> String {
+        if document.ports.isEmpty { return "no ports are configured\n" }
         let table = TextTable<PortsDocument.Port> {
             [
                 Column(title: "port", value: $0.name),
