@@ -65,5 +65,13 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["Basics", "Tunnels", "Settings", "Gateway", "Captures", "Simulation"], swiftSettings: strict),
+        .testTarget(
+            name: "OperatorTests", dependencies: ["Basics", "Switching", "Tunnels", "Gateway", "Operator"],
+            swiftSettings: strict),
+        // A black box: it runs the program that is built beside it.
+        .testTarget(name: "CommandTests", swiftSettings: strict),
     ]
 )

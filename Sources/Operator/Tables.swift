@@ -50,6 +50,7 @@ public enum Tables {
     }
 
     public static func text(_ document: PortsDocument) -> String {
+        if document.ports.isEmpty { return "no ports are configured\n" }
         let table = TextTable<PortsDocument.Port> {
             [
                 Column(title: "port", value: $0.name),
@@ -97,8 +98,10 @@ public enum Tables {
 
     /// `5.2s`, `3m20s`, `2h5m`, `4d3h`.
     static func age(_ seconds: Double) -> String {
-        let whole = Int(seconds)
-        if whole < 60 { return String(format: "%.1fs", seconds) }
+        guard seconds < 1e15 else { return "?" }
+        // 59.96 would print as 60.0.
+        if seconds < 59.95 { return String(format: "%.1fs", seconds) }
+        let whole = Int(seconds.rounded())
         if whole < 3600 { return "\(whole / 60)m\(whole % 60)s" }
         if whole < 86400 { return "\(whole / 3600)h\(whole % 3600 / 60)m" }
         return "\(whole / 86400)d\(whole % 86400 / 3600)h"

@@ -43,7 +43,7 @@ public struct ReplayResult: Sendable {
     /// Log lines in order, with virtual time from 0 (negative while settling).
     public var events: [(at: Interval, site: String, event: GatewayEvent)]
     /// Captures that ended early, and why.
-    public var errors: [String]
+    public var errors: [CaptureError]
 }
 
 public final class Replay {
@@ -51,7 +51,7 @@ public final class Replay {
     /// the scenario's `settle` (at least 5 s) before the next frame, so that timers run out and tunnels stand again.
     /// Timestamps keep the whole gap.
     public static let longSilence = Interval.seconds(3600)
-    static let silenceLived = Interval.seconds(600)
+    static let silenceLived = Interval.seconds(60)
 
     private let scenario: ReplayScenario
     private let seed: UInt64
@@ -74,6 +74,9 @@ public final class Replay {
             wire.setLink(
                 link.a, link.b, LinkCharacter(delay: link.delay, lossMillionths: link.lossMillionths, mtu: link.mtu))
         }
+        // Before any output is created: a file that cannot be read leaves the outputs of an earlier replay as they are.
+        for index in scenario.sites.indices { try openFeeds(index) }
+        alignFeeds()
         var random = SeededRandom(seed: seed)
         let identities = scenario.sites.map { _ in KeyPair.generate(using: &random) }
         for index in scenario.sites.indices {
@@ -81,8 +84,6 @@ public final class Replay {
                 try ReplaySite(
                     scenario.sites, index: index, identities: identities, seed: random.next(), directory: outputDirectory))
         }
-        for index in scenario.sites.indices { try openFeeds(index) }
-        alignFeeds()
     }
 
     private func openFeeds(_ index: Int) throws(CaptureError) {
@@ -175,6 +176,6 @@ public final class Replay {
         }
         return ReplayResult(
             seed: seed, duration: end - zero, sites: results, links: links, events: events,
-            errors: feeds.compactMap { $0.error?.description })
+            errors: feeds.compactMap(\.error))
     }
 }

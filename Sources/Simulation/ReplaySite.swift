@@ -60,7 +60,14 @@ final class ReplaySite {
         bytes.withMutableRawSpan { core.lane.handleDatagram(&$0, from: ReplaySite.endpoint(of: site), at: now) }
     }
 
-    func handleTimeout(at now: Instant) { core.handleTimeout(at: now) }
+    func handleTimeout(at now: Instant) {
+        // After a long silence timers are late: sessions that control gives up must not carry the lane's keepalives.
+        if core.control.nextTimeout <= now {
+            core.control.handleTimeout(at: now)
+            core.lane.handleCommands(at: now)
+        }
+        core.handleTimeout(at: now)
+    }
 
     /// Ends a batch: frames go to the captures, datagrams and log lines wait to be taken.
     func flush(at now: Instant, since zero: Instant) throws(CaptureError) {

@@ -27,6 +27,8 @@ public struct LinkTally: Sendable, Hashable {
     public var lost: UInt64 = 0
     /// Longer than the MTU: not carried.
     public var tooLong: UInt64 = 0
+    /// Sent and not arrived yet.
+    public var underWay: UInt64 = 0
 }
 
 public struct VirtualWire {
@@ -66,7 +68,12 @@ public struct VirtualWire {
         characters[b * sites + a] = character
     }
 
-    public func tally(from: Int, to: Int) -> LinkTally { tallies[from * sites + to] }
+    /// O(datagrams under way).
+    public func tally(from: Int, to: Int) -> LinkTally {
+        var tally = tallies[from * sites + to]
+        tally.underWay = UInt64(underWay.unordered.count { $0.from == from && $0.to == to })
+        return tally
+    }
 
     /// When the next datagram arrives.
     public var nextArrival: Instant { underWay.min?.at ?? .distantFuture }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Foundation
+import LinuxIO
 
 @main
 struct Causeway: AsyncParsableCommand {
@@ -53,4 +54,11 @@ struct Failure: Error {
 
 enum StandardError {
     static func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}
+
+/// The system's reason behind an error of Foundation's, whose own words are often only a number.
+func systemWords(_ error: any Error) -> String {
+    let error = error as NSError
+    let cause = (error.userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? error
+    return cause.domain == NSPOSIXErrorDomain ? IOError.text(Int32(cause.code)) : cause.localizedDescription
 }

@@ -74,6 +74,6 @@ func readFile(_ path: String) throws -> [UInt8] {
     do {
         return [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
     } catch {
-        throw Failure("\(path): cannot be read: \((error as NSError).localizedDescription)")
+        throw Failure("\(path): cannot be read: \(systemWords(error))")
     }
 }

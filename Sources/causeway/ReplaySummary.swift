@@ -46,9 +46,10 @@ struct ReplaySummary: Codable {
         /// What the sender put on the link, and its octets of UDP payload.
         var datagrams: UInt64
         var bytes: UInt64
-        /// Of these: lost by chance, and longer than the link's MTU.
+        /// Of these: lost by chance, longer than the link's MTU, and still under way when the replay ended.
         var lost: UInt64
         var tooLong: UInt64
+        var underWay: UInt64
     }
 
     struct Event: Codable {
@@ -64,7 +65,8 @@ struct ReplaySummary: Codable {
     var sites: [Site]
     var links: [Link]
     var events: [Event]
-    /// Captures that ended before their file did, and why.
+    /// Captures that ended before their file did, and why. Without the directories that they are in: a summary says the same
+    /// wherever the scenario is.
     var errors: [String]
 
     init(_ result: ReplayResult) {
@@ -74,13 +76,16 @@ struct ReplaySummary: Codable {
         links = result.links.map {
             Link(
                 from: $0.from, to: $0.to, datagrams: $0.tally.datagrams, bytes: $0.tally.bytes, lost: $0.tally.lost,
-                tooLong: $0.tally.tooLong)
+                tooLong: $0.tally.tooLong, underWay: $0.tally.underWay)
         }
         // The cipher depends on the processor, and a summary must not.
         events = result.events.map {
             Event(at: ReplaySummary.seconds($0.at), site: $0.site, message: $0.event.withoutCipher.message)
         }
-        errors = result.errors
+        errors = result.errors.map { error in
+            let name = error.subject.split(separator: "/").last.map(String.init) ?? error.subject
+            return error.description.replacing(error.subject, with: name)
+        }
     }
 
     private static func site(_ site: ReplayResult.Site) -> Site {
@@ -150,6 +155,7 @@ struct ReplaySummary: Codable {
                 Column(title: "bytes", value: $0.bytes, align: .right),
                 Column(title: "lost", value: $0.lost, align: .right),
                 Column(title: "too long", value: $0.tooLong, align: .right),
+                Column(title: "under way", value: $0.underWay, align: .right),
             ]
         }
         return links.isEmpty ? "none\n" : Tables.lines(table.string(for: links))

@@ -1,0 +1,110 @@
+// The same for people: golden tables, ages, and the cases in which there is nothing to show.
+
+import Basics
+import Foundation
+import Gateway
+import Testing
+
+@testable import Operator
+
+@Suite struct TablesTests {
+    private func text(_ topic: ShowTopic, _ snapshot: GatewaySnapshot = makeSnapshot()) throws -> String {
+        try Tables.text(topic, json: JSON.answer(topic, snapshot))
+    }
+
+    @Test func status() throws {
+        let shown = try text(.status)
+        #expect(
+            shown == """
+                site        london
+                public key  CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=
+                listen      0.0.0.0:7117
+                uptime      1d1h
+                peers       1 of 3 up
+                ports       1 of 2 up
+                MAC table   3 entries
+                frames      1000032 in, 1000036 out, 1234610 dropped (all reasons)
+
+                """)
+        #expect(try !text(.status, makeSnapshot(listen: nil)).contains("listen"))
+    }
+
+    @Test func peers() throws {
+        let shown = try text(.peers)
+        #expect(
+            shown == """
+                peer  state      endpoint           cipher         heard frames in frames out datagrams in datagrams out
+                ----- ---------- ------------------ ----------- -------- --------- ---------- ------------ -------------
+                ams   up         192.0.2.1:7117     aes-256-gcm 0.3s ago       104        105          100           102
+                nyc   connecting [2001:db8::1]:7118 -           1h2m ago       204        205          200           202
+                tokyo waiting    -                  -              never       304        305          300           302
+
+                """)
+    }
+
+    @Test func ports() throws {
+        let shown = try text(.ports)
+        #expect(
+            shown == """
+                port kind   device state frames in bytes in frames out bytes out kernel drops
+                ---- ------ ------ ----- --------- -------- ---------- --------- ------------
+                lan0 packet eth1   up           11       12         13        14           15
+                lan1 tap    cw-tap down    1000021  1000022    1000023   1000024      1000025
+
+                """)
+    }
+
+    @Test func macs() throws {
+        let shown = try text(.macs)
+        #expect(
+            shown == """
+                vlan  mac               behind         seen
+                ----- ----------------- --------- ---------
+                -     02:00:00:00:00:01 port lan1  0.0s ago
+                10    02:00:00:00:00:02 peer nyc   5.2s ago
+                s4094 02:ab:cd:ef:00:03 port lan0 3m20s ago
+                3 entries, 5 moves, 7 evictions
+
+                """)
+    }
+
+    @Test func drops() throws {
+        let shown = try text(.drops)
+        #expect(
+            shown == """
+                reason         count unit   explanation
+                ------------ ------- ------ -------------------------------------------
+                runt               3 frames shorter than an Ethernet header
+                same-segment 1234567 frames the destination is on the port it came from
+                peer-down         40 copies no tunnel stood to that peer
+
+                """)
+    }
+
+    // MARK: - Nothing to show
+
+    @Test func nothingToShow() throws {
+        let empty = makeSnapshot(isEmpty: true, listen: nil)
+        #expect(try text(.peers, empty) == "no peers are configured\n")
+        #expect(try text(.ports, empty) == "no ports are configured\n")
+        #expect(try text(.macs, empty) == "0 entries, 0 moves, 0 evictions\n")
+        #expect(try text(.drops, empty) == "nothing was dropped\n")
+        #expect(try text(.status, empty).contains("peers       0 of 0 up\n"))
+    }
+
+    @Test(arguments: ShowTopic.allCases, [false, true])
+    func everyLineEndsAndNoneInBlanks(topic: ShowTopic, isEmpty: Bool) throws {
+        let text = try text(topic, makeSnapshot(isEmpty: isEmpty))
+        #expect(text.hasSuffix("\n") && !text.hasSuffix("\n\n"))
+        #expect(!text.split(separator: "\n").contains { $0.hasSuffix(" ") || $0.hasSuffix("\t") })
+    }
+
+    // MARK: - Ages
+
+    @Test(arguments: [
+        (0, "0.0s"), (0.04, "0.0s"), (0.05, "0.1s"), (5.2, "5.2s"), (59.9, "59.9s"), (59.94, "59.9s"), (59.95, "1m0s"),
+        (60, "1m0s"), (61, "1m1s"), (200, "3m20s"), (3_599, "59m59s"), (3_600, "1h0m"), (7_500, "2h5m"), (86_399, "23h59m"),
+        (86_400, "1d0h"), (356_400, "4d3h"), (1e9, "11574d1h"), (1e300, "?"), (.infinity, "?"), (.nan, "?"),
+    ])
+    func ages(seconds: Double, words: String) { #expect(Tables.age(seconds) == words) }
+}
