@@ -64,7 +64,17 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "BuffersTests", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
+        .testTarget(name: "WireTests", dependencies: ["Basics", "Wire"], swiftSettings: strict),
+        .testTarget(name: "SwitchingTests", dependencies: ["Basics", "Buffers", "Switching"], swiftSettings: strict),
+        .testTarget(name: "TunnelsTests", dependencies: ["Basics", "Buffers", "Tunnels"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Gateway"],
+            swiftSettings: strict),
+        .testTarget(name: "CapturesTests", dependencies: ["Basics", "Buffers", "Captures", "CPcap"], swiftSettings: strict),
+        .testTarget(name: "LinuxIOTests", dependencies: ["Basics", "Buffers", "LinuxIO", "CLinux"], swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["Basics", "Tunnels", "Settings", "Gateway", "Captures", "Simulation"], swiftSettings: strict),
@@ -72,6 +82,6 @@ let package = Package(
             name: "OperatorTests", dependencies: ["Basics", "Switching", "Tunnels", "Gateway", "Operator"],
             swiftSettings: strict),
         // A black box: it runs the program that is built beside it.
-        .testTarget(name: "CommandTests", swiftSettings: strict),
+        .testTarget(name: "CommandTests", dependencies: ["causeway"], swiftSettings: strict),
     ]
 )

@@ -70,7 +70,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// What was dropped: the unit of the counter.
     public var unit: String {
         switch self {
-        case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull, .handshakeRefused,
+        case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull,
+            .handshakeRefused,
             .malformedPacking, .sendFailed:
             "datagrams"
         case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:

@@ -1,6 +1,6 @@
 // Copying between spans and arrays, for code off the fast path.
 
-extension Array<UInt8> {
+extension [UInt8] {
     /// A copy of the octets.
     public init(copying bytes: RawSpan) {
         unsafe self.init(unsafeUninitializedCapacity: bytes.byteCount) { buffer, count in
@@ -11,7 +11,7 @@ extension Array<UInt8> {
     }
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
     /// Lends the octets, to change in place.
     public mutating func withMutableRawSpan<R>(_ body: (inout MutableRawSpan) -> R) -> R {
         var span = mutableSpan

@@ -17,8 +17,9 @@ struct PcapHandle: ~Copyable {
     /// A handle without a file or device, to compile filters and write files for Ethernet with; nanosecond timestamps.
     init(deadWithSnapshotLength length: Int) {
         // SAFETY: takes and returns plain values; it fails only where memory is exhausted.
-        guard let pointer = unsafe pcap_open_dead_with_tstamp_precision(
-            Int32(DLT_EN10MB), Int32(length), UInt32(PCAP_TSTAMP_PRECISION_NANO))
+        guard
+            let pointer = unsafe pcap_open_dead_with_tstamp_precision(
+                Int32(DLT_EN10MB), Int32(length), UInt32(PCAP_TSTAMP_PRECISION_NANO))
         else { preconditionFailure("out of memory") }
         unsafe self.pointer = unsafe pointer
     }

@@ -2,11 +2,11 @@
 // goes wrong in `init`, before a thread runs.
 
 import Basics
+import Buffers
 import Gateway
 import LinuxIO
 import Logging
 import Settings
-import Buffers
 import Tunnels
 
 /// A gateway. `start` it once, and `stop` it once.

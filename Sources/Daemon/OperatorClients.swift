@@ -96,7 +96,8 @@ struct OperatorClients: ~Copyable {
     mutating func write(at now: Instant) {
         for client in clients {
             if let answer = client.answer { write(answer, to: client) }
-            if now - client.since > (client.isRead && client.answer == nil ? OperatorClients.workLimit : OperatorClients.patience) {
+            if now - client.since > (client.isRead && client.answer == nil ? OperatorClients.workLimit : OperatorClients.patience)
+            {
                 client.isDone = true
             }
         }

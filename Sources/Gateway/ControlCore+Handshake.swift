@@ -49,7 +49,8 @@ extension ControlCore {
     private mutating func scheduleRetry(_ index: Int, _ now: Instant) {
         let attempts = peers[index].attempts
         let jitter = Interval.milliseconds(Int64.random(in: 0..<200, using: &random))
-        peers[index].nextInitiation = now + (attempts < 2 * ControlCore.patience ? ControlCore.retry : ControlCore.slowRetry) + jitter
+        peers[index].nextInitiation =
+            now + (attempts < 2 * ControlCore.patience ? ControlCore.retry : ControlCore.slowRetry) + jitter
         guard attempts > 0, attempts % ControlCore.patience == 0 else { return }
         if peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
         if let endpoint = target(index), peers[index].unansweredLimiter.admit(at: now) != nil {

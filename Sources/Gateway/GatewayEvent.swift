@@ -34,7 +34,8 @@ public enum GatewayEvent: Sendable, Hashable {
     /// One line; what happened first, then what to do about it.
     public var message: String {
         switch self {
-        case .peerUp(let name, let endpoint, let cipher): "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
+        case .peerUp(let name, let endpoint, let cipher):
+            "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
         case .peerRoamed(let name, let endpoint): "peer \(name) is now at \(endpoint)"
         case .keysRenewed(let name): "keys with peer \(name) were renewed"

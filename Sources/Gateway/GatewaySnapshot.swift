@@ -68,7 +68,9 @@ extension GatewayCore {
             .sorted { ($0.vlan, $0.address) < ($1.vlan, $1.address) }
     }
 
-    public mutating func snapshot(site: String, started: Instant, at now: Instant, ports: [GatewaySnapshot.Port]) -> GatewaySnapshot {
+    public mutating func snapshot(site: String, started: Instant, at now: Instant, ports: [GatewaySnapshot.Port])
+        -> GatewaySnapshot
+    {
         lane.updateGauges()
         return GatewaySnapshot(
             site: site, listen: nil, started: started, taken: now, ports: ports, control: control,

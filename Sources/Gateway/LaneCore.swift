@@ -246,7 +246,9 @@ public struct LaneCore: ~Copyable {
     /// True when another call might bring more than there is room for: finish the batch and drain before it.
     public var wantsDrain: Bool {
         if !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom) { return true }
-        for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) { return true }
+        for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) {
+            return true
+        }
         return false
     }
 

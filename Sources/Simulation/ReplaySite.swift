@@ -26,7 +26,8 @@ final class ReplaySite {
         let site = scenario[index]
         name = site.name
         ports = site.ports.map {
-            GatewaySnapshot.Port(name: $0.name, kind: "replay", device: $0.capture?.split(separator: "/").last.map(String.init) ?? "-")
+            GatewaySnapshot.Port(
+                name: $0.name, kind: "replay", device: $0.capture?.split(separator: "/").last.map(String.init) ?? "-")
         }
         peerSites = scenario.indices.filter { $0 != index }
         core = GatewayCore(

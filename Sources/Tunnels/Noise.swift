@@ -17,7 +17,8 @@ struct SymmetricState {
 
     init(protocolName: String) {
         let name = Array(protocolName.utf8)
-        hash = name.count <= Primitives.hashBytes
+        hash =
+            name.count <= Primitives.hashBytes
             ? name + [UInt8](repeating: 0, count: Primitives.hashBytes - name.count) : Primitives.hash(name)
         chainingKey = hash
     }

@@ -225,7 +225,8 @@ public struct Reassembler: ~Copyable {
         var first = counter
         if walkingBack {
             var steps = 0
-            while let slot = find(stream, first), pieces[slot].tailCount == 0, pieces[slot].headGoesOn, steps < Reassembler.slots {
+            while let slot = find(stream, first), pieces[slot].tailCount == 0, pieces[slot].headGoesOn, steps < Reassembler.slots
+            {
                 first &-= 1
                 steps &+= 1
             }

@@ -112,7 +112,8 @@ struct ReplaySummary: Codable {
     func line(_ result: ReplayResult) -> String {
         let framesIn = sites.reduce(0) { $0 + $1.framesIn }
         let delivered = sites.reduce(0) { $0 + $1.framesDelivered }
-        return "\(sites.count) sites, \(framesIn) frames in, \(delivered) delivered, \(result.duration) of virtual time, seed \(seed)"
+        return
+            "\(sites.count) sites, \(framesIn) frames in, \(delivered) delivered, \(result.duration) of virtual time, seed \(seed)"
     }
 
     /// `tables.txt`.

@@ -38,7 +38,9 @@ struct Show: ParsableCommand {
         do {
             print(try Tables.text(topic, json: answer), terminator: "")
         } catch {
-            throw Failure("the gateway's answer cannot be read: is it of another version? Its words: \(String(decoding: answer, as: UTF8.self))")
+            throw Failure(
+                "the gateway's answer cannot be read: is it of another version? Its words: \(String(decoding: answer, as: UTF8.self))"
+            )
         }
     }
 
@@ -50,7 +52,10 @@ struct Show: ParsableCommand {
         switch sockets.count {
         case 1: return "\(Show.directory)/\(sockets[0])"
         case 0: throw Failure("no gateway has a socket in \(Show.directory): name it with --socket PATH")
-        default: throw Failure("several gateways have sockets in \(Show.directory) (\(sockets.joined(separator: ", "))): name one with --socket PATH")
+        default:
+            throw Failure(
+                "several gateways have sockets in \(Show.directory) (\(sockets.joined(separator: ", "))): name one with --socket PATH"
+            )
         }
     }
 

@@ -21,16 +21,20 @@ struct CaptureReaderTests {
     private static let nanoBig = "a1b23c4d 00020004 00000000 00000000 00040000 00000001"
 
     @Test func microsecondsLittleEndian() {
-        let path = directory.file("a.pcap", hex(Self.microLittle + """
-            01000000 02000000 03000000 40000000 aabbcc
-            05000000 3f420f00 00000000 00000000
-            """))
+        let path = directory.file(
+            "a.pcap",
+            hex(
+                Self.microLittle + """
+                    01000000 02000000 03000000 40000000 aabbcc
+                    05000000 3f420f00 00000000 00000000
+                    """))
         let (frames, error) = readAll(path)
         #expect(error == nil)
-        #expect(frames == [
-            CapturedFrame(timestamp: 1_000_002_000, bytes: [0xAA, 0xBB, 0xCC], originalLength: 64, number: 1),
-            CapturedFrame(timestamp: 5_999_999_000, bytes: [], originalLength: 0, number: 2),
-        ])
+        #expect(
+            frames == [
+                CapturedFrame(timestamp: 1_000_002_000, bytes: [0xAA, 0xBB, 0xCC], originalLength: 64, number: 1),
+                CapturedFrame(timestamp: 5_999_999_000, bytes: [], originalLength: 0, number: 2),
+            ])
         #expect(frames.map(\.isTruncated) == [true, false])
     }
 
@@ -61,19 +65,23 @@ struct CaptureReaderTests {
 
     /// Two interfaces, microseconds and nanoseconds, as the octets of a little-endian file.
     @Test func pcapngLiteral() {
-        let path = directory.file("a.pcapng", hex("""
-            0a0d0d0a 1c000000 4d3c2b1a 01000000 ffffffffffffffff 1c000000
-            01000000 14000000 01000000 00000400 14000000
-            01000000 20000000 01000000 00000400 09000100 09000000 00000000 20000000
-            06000000 24000000 00000000 00000000 40420f00 02000000 3c000000 abcd0000 24000000
-            06000000 24000000 01000000 01000000 00000000 04000000 04000000 01020304 24000000
-            """))
+        let path = directory.file(
+            "a.pcapng",
+            hex(
+                """
+                0a0d0d0a 1c000000 4d3c2b1a 01000000 ffffffffffffffff 1c000000
+                01000000 14000000 01000000 00000400 14000000
+                01000000 20000000 01000000 00000400 09000100 09000000 00000000 20000000
+                06000000 24000000 00000000 00000000 40420f00 02000000 3c000000 abcd0000 24000000
+                06000000 24000000 01000000 01000000 00000000 04000000 04000000 01020304 24000000
+                """))
         let (frames, error) = readAll(path)
         #expect(error == nil)
-        #expect(frames == [
-            CapturedFrame(timestamp: 1_000_000_000, bytes: [0xAB, 0xCD], originalLength: 60, number: 1),
-            CapturedFrame(timestamp: 1 << 32, bytes: [1, 2, 3, 4], originalLength: 4, number: 2),
-        ])
+        #expect(
+            frames == [
+                CapturedFrame(timestamp: 1_000_000_000, bytes: [0xAB, 0xCD], originalLength: 60, number: 1),
+                CapturedFrame(timestamp: 1 << 32, bytes: [1, 2, 3, 4], originalLength: 4, number: 2),
+            ])
     }
 
     @Test(arguments: [false, true])
@@ -92,9 +100,10 @@ struct CaptureReaderTests {
         file.packet(interface: 3, timestamp: 11_000_001, [7])
         let (frames, error) = readAll(directory.file("b.pcapng", file.bytes))
         #expect(error == nil)
-        #expect(frames.map(\.timestamp) == [
-            7_000_000_000, 4_611_686_018_000_000_000, 1 << 62, 1_000_000_001, 1_500_000_000, 0, 1_000_001_000,
-        ])
+        #expect(
+            frames.map(\.timestamp) == [
+                7_000_000_000, 4_611_686_018_000_000_000, 1 << 62, 1_000_000_001, 1_500_000_000, 0, 1_000_001_000,
+            ])
         #expect(frames.map(\.bytes) == (1...7).map { [$0] })
         #expect(CaptureReader.timestamp(seconds: .max, nanoseconds: 999_999_999, isPcapng: true) == 1 << 62)
         #expect(CaptureReader.timestamp(seconds: .min, nanoseconds: 5, isPcapng: true) == 0)
@@ -173,9 +182,10 @@ struct CaptureReaderTests {
         #expect(try reader.next()?.number == 2)
         for _ in 0..<2 {
             let error = #expect(throws: CaptureError.self) { try reader.next() }
-            #expect(error?.description == "\(path): frame 3: the file is damaged from here on: invalid packet capture length "
-                + "2147483647, bigger than snaplen of 262144 (frames 1 to 2 are sound; "
-                + "\"editcap -r \(path) NEW 1-2\" keeps them)")
+            #expect(
+                error?.description == "\(path): frame 3: the file is damaged from here on: invalid packet capture length "
+                    + "2147483647, bigger than snaplen of 262144 (frames 1 to 2 are sound; "
+                    + "\"editcap -r \(path) NEW 1-2\" keeps them)")
         }
     }
 
@@ -187,8 +197,9 @@ struct CaptureReaderTests {
 
     @Test func wrongLinkTypes() {
         let sll = directory.file("sll.pcap", hex("d4c3b2a1 02000400 00000000 00000000 00000400 71000000"))
-        #expect(readAll(sll).error?.description
-            == "\(sll): the link type is LINUX_SLL, not Ethernet (only Ethernet captures can be replayed)")
+        #expect(
+            readAll(sll).error?.description
+                == "\(sll): the link type is LINUX_SLL, not Ethernet (only Ethernet captures can be replayed)")
         let unknown = directory.file("unknown.pcap", hex("d4c3b2a1 02000400 00000000 00000000 00000400 feff0000"))
         #expect(readAll(unknown).error?.kind == .linkType)
 
@@ -208,20 +219,23 @@ struct CaptureReaderTests {
         let empty = directory.file("empty.pcap", [])
         #expect(readAll(empty).error?.description == "\(empty): the file is empty (name a pcap or pcapng file)")
         let text = directory.file("text.pcap", Array("this is not a capture file at all\n".utf8))
-        #expect(readAll(text).error?.description == """
-            \(text): not a capture that can be read: unknown file format (only pcap 2.x and pcapng 1.x; \
-            "editcap -F pcap \(text) NEW" converts what Wireshark can read)
-            """)
+        #expect(
+            readAll(text).error?.description == """
+                \(text): not a capture that can be read: unknown file format (only pcap 2.x and pcapng 1.x; \
+                "editcap -F pcap \(text) NEW" converts what Wireshark can read)
+                """)
         let random = directory.file("random", (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) })
         #expect(readAll(random).error?.kind == .notACapture)
     }
 
     @Test func unreadableFiles() {
         let missing = "\(directory.path)/missing.pcap"
-        #expect(readAll(missing).error?.description
-            == "\(missing): cannot be read: No such file or directory (check the path)")
-        #expect(readAll(directory.path).error?.description
-            == "\(directory.path): cannot be read: Is a directory (name a file in it)")
+        #expect(
+            readAll(missing).error?.description
+                == "\(missing): cannot be read: No such file or directory (check the path)")
+        #expect(
+            readAll(directory.path).error?.description
+                == "\(directory.path): cannot be read: Is a directory (name a file in it)")
         #expect(readAll("\(directory.file("plain", [1]))/inside").error?.kind == .unreadable)
     }
 
@@ -229,8 +243,9 @@ struct CaptureReaderTests {
         let path = directory.file("secret.pcap", hex(Self.microLittle))
         unsafe chmod(path, 0)
         let check = {
-            #expect(readAll(path).error?.description
-                == "\(path): cannot be read: Permission denied (give the user of this process read permission)")
+            #expect(
+                readAll(path).error?.description
+                    == "\(path): cannot be read: Permission denied (give the user of this process read permission)")
         }
         if geteuid() == 0 { asNobody(check) } else { check() }
     }
@@ -241,7 +256,8 @@ struct CaptureReaderTests {
         var file = PcapngFile(isBigEndian: false)
         file.interface()
         for index in 0..<3 { file.packet(interface: 0, timestamp: 1, [UInt8](repeating: 7, count: index * 5)) }
-        let whole = isPcapng
+        let whole =
+            isPcapng
             ? file.bytes
             : hex(Self.microLittle + "01000000 00000000 04000000 04000000 01020304 01000000 00000000 02000000 02000000 0102")
         for index in whole.indices {

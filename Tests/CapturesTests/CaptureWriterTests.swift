@@ -16,13 +16,16 @@ struct CaptureWriterTests {
         try writer.write(timestamp: 2_147_483_648_999_999_999, bytes: [1])
         try writer.write(timestamp: .max, bytes: [2])
         try writer.close()
-        #expect(contents(of: path) == hex("""
-            4d3cb2a1 0200 0400 00000000 00000000 00000400 01000000
-            01000000 0765cd1d 03000000 03000000 aabbcc
-            00000000 00000000 00000000 00000000
-            00000080 ffc99a3b 01000000 01000000 01
-            ffffffff ffc99a3b 01000000 01000000 02
-            """))
+        #expect(
+            contents(of: path)
+                == hex(
+                    """
+                    4d3cb2a1 0200 0400 00000000 00000000 00000400 01000000
+                    01000000 0765cd1d 03000000 03000000 aabbcc
+                    00000000 00000000 00000000 00000000
+                    00000080 ffc99a3b 01000000 01000000 01
+                    ffffffff ffc99a3b 01000000 01000000 02
+                    """))
     }
 
     @Test func everySizeComesBack() throws {
@@ -72,13 +75,15 @@ struct CaptureWriterTests {
 
     @Test func unwritablePaths() {
         let missing = "\(directory.path)/no/such.pcap"
-        #expect(throws: CaptureError(
-            kind: .unwritable, subject: missing, problem: "cannot be written: No such file or directory",
-            hint: "create the directory first")
+        #expect(
+            throws: CaptureError(
+                kind: .unwritable, subject: missing, problem: "cannot be written: No such file or directory",
+                hint: "create the directory first")
         ) { try CaptureWriter(path: missing) }
-        #expect(throws: CaptureError(
-            kind: .unwritable, subject: directory.path, problem: "cannot be written: Is a directory",
-            hint: "name a file, not a directory")
+        #expect(
+            throws: CaptureError(
+                kind: .unwritable, subject: directory.path, problem: "cannot be written: Is a directory",
+                hint: "name a file, not a directory")
         ) { try CaptureWriter(path: directory.path) }
     }
 }

@@ -7,7 +7,8 @@ import Testing
 @Suite("Packet filter")
 struct PacketFilterTests {
     /// UDP from 10.0.0.1:40000 to 239.1.1.1:5001, 4 octets of payload.
-    static let udp = hex("""
+    static let udp = hex(
+        """
         01005e010101 020000000001 0800
         4500 0020 0000 0000 40 11 0000 0a000001 ef010101
         9c40 1389 000c 0000 01020304
@@ -16,22 +17,23 @@ struct PacketFilterTests {
     /// The same datagram in VLAN 10.
     static let tagged = Array(udp[..<12]) + [0x81, 0x00, 0x00, 0x0A] + Array(udp[12...])
 
-    @Test(arguments: [
-        ("", true, true, true),
-        ("arp", false, true, false),
-        ("not arp", true, false, true),
-        ("udp port 5001", true, false, false),
-        ("not port 22", true, true, true),
-        ("ip multicast", true, false, false),
-        ("vlan 10 and udp port 5001", false, false, true),
-        ("vlan 11", false, false, false),
-        ("ether src 02:00:00:00:00:01", true, true, true),
-        ("ether broadcast", false, true, false),
-        ("inbound", false, false, false),
-        ("outbound", false, false, false),
-        ("ifindex 1", false, false, false),
-        ("less 45", false, true, false),
-    ] as [(String, Bool, Bool, Bool)])
+    @Test(
+        arguments: [
+            ("", true, true, true),
+            ("arp", false, true, false),
+            ("not arp", true, false, true),
+            ("udp port 5001", true, false, false),
+            ("not port 22", true, true, true),
+            ("ip multicast", true, false, false),
+            ("vlan 10 and udp port 5001", false, false, true),
+            ("vlan 11", false, false, false),
+            ("ether src 02:00:00:00:00:01", true, true, true),
+            ("ether broadcast", false, true, false),
+            ("inbound", false, false, false),
+            ("outbound", false, false, false),
+            ("ifindex 1", false, false, false),
+            ("less 45", false, true, false),
+        ] as [(String, Bool, Bool, Bool)])
     func matches(expression: String, udp: Bool, arp: Bool, tagged: Bool) throws {
         let filter = try PacketFilter(expression: expression)
         #expect(filter.matches(Self.udp, originalLength: Self.udp.count) == udp)
@@ -54,12 +56,13 @@ struct PacketFilterTests {
 
     @Test func instructions() throws {
         // Load the type, compare with 0x0806, return 262144 or 0.
-        #expect(try PacketFilter(expression: "arp").instructions == [
-            FilterInstruction(code: 0x28, jumpTrue: 0, jumpFalse: 0, k: 12),
-            FilterInstruction(code: 0x15, jumpTrue: 0, jumpFalse: 1, k: 0x0806),
-            FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 262_144),
-            FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0),
-        ])
+        #expect(
+            try PacketFilter(expression: "arp").instructions == [
+                FilterInstruction(code: 0x28, jumpTrue: 0, jumpFalse: 0, k: 12),
+                FilterInstruction(code: 0x15, jumpTrue: 0, jumpFalse: 1, k: 0x0806),
+                FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 262_144),
+                FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0),
+            ])
     }
 
     @Test(arguments: ["port", "udp prot 5", "(arp", "no\u{0}arp", "gateway nosuch", "ether host zz", "port 70000"])

@@ -161,11 +161,13 @@ private func onThread(_ body: @escaping () -> Void) {
     var thread = pthread_t()
     let box = unsafe Unmanaged.passRetained(Box(body))
     // SAFETY: the box is retained until the thread, which is joined below, takes it.
-    let status = unsafe pthread_create(&thread, nil, { argument in
-        let box = unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
-        box.body()
-        return nil
-    }, box.toOpaque())
+    let status = unsafe pthread_create(
+        &thread, nil,
+        { argument in
+            let box = unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue()
+            box.body()
+            return nil
+        }, box.toOpaque())
     precondition(status == 0)
     pthread_join(thread, nil)
 }
@@ -211,7 +213,7 @@ enum Namespace {
         // SAFETY: the arguments are terminated strings, ended by a null, alive until the child has started.
         let status = unsafe posix_spawnp(&child, "ip", &actions, nil, pointers, environ)
         unsafe posix_spawn_file_actions_destroy(&actions)
-        for unsafe pointer in unsafe pointers { unsafe free(pointer) }
+        for unsafepointer in unsafe pointers { unsafe free(pointer) }
         guard status == 0 else { return false }
         var result: Int32 = 0
         unsafe waitpid(child, &result, 0)

@@ -102,7 +102,8 @@ struct KeyTests {
 
     @Test func aWarningIsNoProblem() throws {
         _ = try place.run("genkey", "london.key")
-        try place.write("london.conf", configuration().split(separator: "\n").filter { !$0.hasPrefix("peer") }.joined(separator: "\n"))
+        try place.write(
+            "london.conf", configuration().split(separator: "\n").filter { !$0.hasPrefix("peer") }.joined(separator: "\n"))
         let run = try place.run("check", "london.conf")
         #expect(run.status == 0 && run.errorLines.count == 1 && run.err.hasSuffix("[warning]\n"))
     }

@@ -57,9 +57,13 @@ struct ReplayCommandTests {
     @Test func everythingIsWritten() throws {
         try prepare("in")
         let run = try place.run("replay", "in/s.conf", "--out", "deep/er/out")
-        #expect(run.status == 0 && run.err.isEmpty && run.out.hasPrefix("3 sites, 120 frames in, ") && run.out.hasSuffix(", seed 1\n"))
         #expect(
-            try place.files("deep/er/out").keys.sorted() == ["a.lan0.pcap", "b.lan1.pcap", "c.lan0.pcap", "summary.json", "tables.txt"])
+            run.status == 0 && run.err.isEmpty && run.out.hasPrefix("3 sites, 120 frames in, ") && run.out.hasSuffix(", seed 1\n")
+        )
+        #expect(
+            try place.files("deep/er/out").keys.sorted() == [
+                "a.lan0.pcap", "b.lan1.pcap", "c.lan0.pcap", "summary.json", "tables.txt",
+            ])
         let summary = try summary("deep/er/out")
         #expect(summary.sites.map(\.name) == ["a", "b", "c"] && summary.sites.map(\.framesIn) == [60, 60, 0])
         #expect(summary.sites[0].framesDelivered == 60 && summary.errors == [] && summary.seed == 1)
@@ -158,7 +162,8 @@ struct ReplayCommandTests {
         try prepare("in", damaged: true)
         let run = try place.run("replay", "in/s.conf", "--out", "out")
         #expect(run.status == 1 && run.errorLines.count == 2)
-        #expect(run.errorLines.allSatisfy { $0.hasPrefix("causeway: in/feed.pcap: frame 60: the file is damaged from here on: ") })
+        #expect(
+            run.errorLines.allSatisfy { $0.hasPrefix("causeway: in/feed.pcap: frame 60: the file is damaged from here on: ") })
         #expect(try place.files("out").count == 5)
         #expect(try summary("out").sites.map(\.framesIn) == [59, 59, 0])
         #expect(try summary("out").errors.allSatisfy { $0.hasPrefix("feed.pcap: frame 60: ") })
@@ -179,7 +184,9 @@ struct ReplayCommandTests {
         #expect(taken.status == 1)
         #expect(taken.err == "causeway: taken/b.lan1.pcap: cannot be written: Is a directory (name a file, not a directory)\n")
         try place.makeDirectory("summary/summary.json")
-        #expect(try place.run("replay", "in/s.conf", "--out", "summary").err.hasPrefix("causeway: summary/summary.json: cannot be written: "))
+        #expect(
+            try place.run("replay", "in/s.conf", "--out", "summary").err.hasPrefix(
+                "causeway: summary/summary.json: cannot be written: "))
     }
 
     /// The output of one replay is the input of the next, in the same directory: it must not be emptied before it is read.

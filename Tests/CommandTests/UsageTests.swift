@@ -35,9 +35,11 @@ struct UsageTests {
     }
 
     @Test(arguments: [
-        ["bogus"], ["--bogus"], ["genkey"], ["genkey", "a", "b"], ["pubkey"], ["pubkey", "--json", "a"], ["check"], ["check", "a", "b"],
+        ["bogus"], ["--bogus"], ["genkey"], ["genkey", "a", "b"], ["pubkey"], ["pubkey", "--json", "a"], ["check"],
+        ["check", "a", "b"],
         ["run"], ["show"], ["show", "bogus"], ["show", "status", "more"], ["show", "status", "--socket"], ["replay"],
-        ["replay", "s.conf"], ["replay", "--out", "o"], ["replay", "s.conf", "--out"], ["replay", "s.conf", "--out", "o", "--seed", "x"],
+        ["replay", "s.conf"], ["replay", "--out", "o"], ["replay", "s.conf", "--out"],
+        ["replay", "s.conf", "--out", "o", "--seed", "x"],
         ["replay", "s.conf", "--out", "o", "--seed", "-1"], ["replay", "s.conf", "--out", "o", "--seed", "18446744073709551616"],
     ])
     func wrongUsageIsTwo(arguments: [String]) throws {

@@ -14,10 +14,13 @@ let now = Instant.zero + .seconds(100_000)
 func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, port: 7117)) -> GatewaySnapshot {
     var random = SeededRandom(seed: 1)
     let names = isEmpty ? [] : ["ams", "nyc", "tokyo"]
-    let ports = isEmpty ? [] : [
-        GatewaySnapshot.Port(name: "lan0", kind: "packet", device: "eth1"),
-        GatewaySnapshot.Port(name: "lan1", kind: "tap", device: "cw-tap"),
-    ]
+    let ports =
+        isEmpty
+        ? []
+        : [
+            GatewaySnapshot.Port(name: "lan0", kind: "packet", device: "eth1"),
+            GatewaySnapshot.Port(name: "lan1", kind: "tap", device: "cw-tap"),
+        ]
     let mailbox = LaneMailbox(ports: max(ports.count, 1), peers: names.count)
     let control = ControlCore(
         ControlConfiguration(
@@ -45,15 +48,19 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
         counters[layout.index(LaneGauge.macMoves)] = 5
         counters[layout.index(LaneGauge.macEvictions)] = 7
     }
-    let macs = isEmpty ? nil : [
-        MACEntry(address: MACAddress(rawValue: 0x0200_0000_0001), vlan: .untagged, location: Location(PortIndex(1)), seen: now),
-        MACEntry(
-            address: MACAddress(rawValue: 0x0200_0000_0002), vlan: VLAN(identifier: 10, isService: false),
-            location: Location(PeerIndex(1)), seen: now - .milliseconds(5_250)),
-        MACEntry(
-            address: MACAddress(rawValue: 0x02AB_CDEF_0003), vlan: VLAN(identifier: 4_094, isService: true),
-            location: Location(PortIndex(0)), seen: now - .seconds(200)),
-    ]
+    let macs =
+        isEmpty
+        ? nil
+        : [
+            MACEntry(
+                address: MACAddress(rawValue: 0x0200_0000_0001), vlan: .untagged, location: Location(PortIndex(1)), seen: now),
+            MACEntry(
+                address: MACAddress(rawValue: 0x0200_0000_0002), vlan: VLAN(identifier: 10, isService: false),
+                location: Location(PeerIndex(1)), seen: now - .milliseconds(5_250)),
+            MACEntry(
+                address: MACAddress(rawValue: 0x02AB_CDEF_0003), vlan: VLAN(identifier: 4_094, isService: true),
+                location: Location(PortIndex(0)), seen: now - .seconds(200)),
+        ]
     var snapshot = GatewaySnapshot(
         site: "london", listen: listen, started: now - .seconds(90_061), taken: now, ports: ports, control: control,
         layout: layout, counters: counters, macs: macs)

@@ -57,7 +57,9 @@ import Testing
             })
         try place.capture(
             "b.pcap", (0..<100).map { (UInt64($0) * 2_000_000, frame(1_000 + $0, from: host(9), to: host(UInt8($0 % 4)))) })
-        for settings in ["", "settle = 0s\nlink.a-b.delay = 40ms", "site.a.set.port.lan0.filter = not ether src 02:00:00:00:00:02"] {
+        for settings in [
+            "", "settle = 0s\nlink.a-b.delay = 40ms", "site.a.set.port.lan0.filter = not ether src 02:00:00:00:00:02",
+        ] {
             expectBalance(
                 try place.replay(
                     "sites = a, b\nsite.a.port.lan0.capture = a.pcap\nsite.b.port.lan0.capture = b.pcap\n" + settings))

@@ -138,7 +138,10 @@ import Testing
         #expect(outcome.lan("b").isEmpty && outcome.lan("c").count == 20)
         #expect(outcome.drops("a") == [.peerDown: 20])
         #expect(outcome.snapshot("a").peers.map(\.state) == [.connecting, .up])
-        #expect(outcome.result.events.contains { $0.site == "a" && $0.event.message.contains("peer b at 10.0.0.2:7117 has not answered") })
+        #expect(
+            outcome.result.events.contains {
+                $0.site == "a" && $0.event.message.contains("peer b at 10.0.0.2:7117 has not answered")
+            })
         #expect(outcome.link("a", "b").datagrams == outcome.link("a", "b").lost)
     }
 }

@@ -25,7 +25,8 @@ struct SharedCapturesTests {
     }
 
     /// What costs time and changes nothing here: large empty tables, and a sign of life every second.
-    private static let light = ["a", "b", "c"].map { "site.\($0).set.mac.limit = 2048\nsite.\($0).set.keepalive = 30s\n" }.joined()
+    private static let light = ["a", "b", "c"].map { "site.\($0).set.mac.limit = 2048\nsite.\($0).set.keepalive = 30s\n" }
+        .joined()
 
     private func replay(_ file: String, _ underlay: Underlay, seed: UInt64 = 1, extra: String = light) throws -> Outcome {
         let directory = try #require(Collection.directory)
@@ -124,7 +125,8 @@ struct SharedCapturesTests {
         }
         #expect(
             refused.sorted() == [
-                "fmt_linktype_113_sll_tcpdump.pcap", "fmt_not_pcap_netmon_packetlife.cap", "fmt_pcap_invalid_version1_libpcap.pcap",
+                "fmt_linktype_113_sll_tcpdump.pcap", "fmt_not_pcap_netmon_packetlife.cap",
+                "fmt_pcap_invalid_version1_libpcap.pcap",
                 "fmt_pcapng_invalid_vers1_libpcap.pcapng", "fmt_pcapng_le_test002.pcapng",
             ])
     }

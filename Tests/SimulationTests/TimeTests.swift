@@ -91,7 +91,8 @@ import Testing
         try place.capture(
             "b.pcap",
             [
-                (0, frame(100, from: host(2), to: host(1))), (seconds * second + millisecond, frame(101, from: host(2), to: host(1))),
+                (0, frame(100, from: host(2), to: host(1))),
+                (seconds * second + millisecond, frame(101, from: host(2), to: host(1))),
             ])
         let outcome = try place.replay(
             """
@@ -151,7 +152,9 @@ import Testing
             // What has not arrived is counted as under way.
             if !arrives { #expect(outcome.link("a", "b").underWay > 0) }
         }
-        let outcome = try place.replay("sites = a, b\nlinger = 3h\nsite.a.port.lan0.capture = a.pcap\nsite.a.set.keepalive = 60s\nsite.b.set.keepalive = 60s")
+        let outcome = try place.replay(
+            "sites = a, b\nlinger = 3h\nsite.a.port.lan0.capture = a.pcap\nsite.a.set.keepalive = 60s\nsite.b.set.keepalive = 60s"
+        )
         #expect(outcome.result.duration == .seconds(10_801))
     }
 
