@@ -181,6 +181,16 @@ import Testing
         #expect(other.unpack([0, 9, 1, 2], stream: 1, counter: 64, at: .zero).isEmpty)
     }
 
+    /// The same for one in the middle, of which only the announced rest is wrong.
+    @Test(arguments: [4, 5, 6, 7, 100] as [UInt8])
+    func middlesThatDoNotFit(_ rest: UInt8) throws {
+        let other = try UnpackingEnd()
+        #expect(other.unpack([0, 0, 0x00, 0x09, 1, 2, 3], stream: 1, counter: 0, at: .zero).isEmpty)
+        #expect(other.unpack([0, rest, 4, 5, 6], stream: 1, counter: 1, at: .zero).isEmpty)
+        let out = other.unpack([0, 3, 7, 8, 9], stream: 1, counter: 2, at: .zero)
+        #expect(out == (rest == 6 ? [[1, 2, 3, 4, 5, 6, 7, 8, 9]] : []))
+    }
+
     /// A continuation that says another rest than the record needs is never joined to it.
     @Test func continuationsThatDoNotFit() throws {
         for (rest, body): (UInt8, Int) in [(4, 3), (3, 2), (2, 3), (250, 3), (0, 3)] {

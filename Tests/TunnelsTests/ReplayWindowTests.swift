@@ -65,6 +65,21 @@ import Testing
         }
     }
 
+    /// Neighbours overtake each other, over several turns of the ring: no place still knows a counter of the turn before.
+    @Test func overtakingOverSeveralTurns() {
+        for distance in [1, 2, 63, 64, 65] as [UInt64] {
+            var window = ReplayWindow()
+            var refused = 0
+            for block in 0..<(100_000 / (distance + 1)) {
+                let first = block * (distance + 1)
+                for counter in (first...(first + distance)).reversed() where !ReplayWindowTests.take(&window, counter) {
+                    refused += 1
+                }
+            }
+            #expect(refused == 0, "distance \(distance)")
+        }
+    }
+
     @Test func newestIsAboveAllThatWereMarked() {
         var window = ReplayWindow()
         #expect(window.isNewest(0) == true)
