@@ -103,10 +103,10 @@ struct PeerLink: ~Copyable {
         return remaining <= 64 ? .exhausted : .full
     }
 
+    /// A datagram without records. False when there is no room or no counter; the next try is a keepalive later all the same.
     mutating func appendEmpty(at now: Instant) -> Bool {
-        guard packer.appendEmpty(sender: &sender!) else { return false }
         sent = now
-        return true
+        return packer.appendEmpty(sender: &sender!)
     }
 
     mutating func finish(at now: Instant) {
