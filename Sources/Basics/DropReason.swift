@@ -30,6 +30,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case puntQueueFull
     case handshakeRefused
     case malformedPacking
+    case lostOnWAN
     case fragmentLost
     // Towards a LAN.
     case deliverFull
@@ -61,6 +62,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .puntQueueFull: "punt-queue-full"
         case .handshakeRefused: "handshake-refused"
         case .malformedPacking: "malformed-packing"
+        case .lostOnWAN: "lost-on-wan"
         case .fragmentLost: "fragment-lost"
         case .deliverFull: "deliver-full"
         case .portSendFailed: "port-send-failed"
@@ -72,7 +74,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         switch self {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull,
             .handshakeRefused,
-            .malformedPacking, .sendFailed:
+            .malformedPacking, .lostOnWAN, .sendFailed:
             "datagrams"
         case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:
             "copies"
@@ -107,6 +109,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .puntQueueFull: "more handshake datagrams than control could take"
         case .handshakeRefused: "a handshake that did not authenticate, was replayed, or is for somebody else"
         case .malformedPacking: "authentic, but its contents could not be parsed"
+        case .lostOnWAN: "a peer sealed it, and it has not arrived: a gap in the peer's numbers (a late one closes it)"
         case .fragmentLost: "a part of the frame was lost on the WAN"
         case .deliverFull: "the buffer towards the LAN port was full"
         case .portSendFailed: "the LAN port refused it"

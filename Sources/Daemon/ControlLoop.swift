@@ -28,6 +28,9 @@ struct ControlLoop: ~Copyable {
     /// Answers for operators, by their clients' numbers.
     private let answers = Inbox<(Int, Data)>()
     private var outgoingDrops: UInt64 = 0
+    private var portsUp: [Bool?]
+    private var nextPortLook = Instant.zero
+    private static let portLook = Interval.seconds(1)
 
     private enum Token {
         static let wakeUp: UInt32 = 0
@@ -49,12 +52,14 @@ struct ControlLoop: ~Copyable {
         self.wakeUp = wakeUp
         self.link = link
         self.started = started
+        portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
     }
 
     mutating func run() {
         while !link.isStopping.load(ordering: .relaxed) {
             let now = MonotonicClock.now()
+            core.handleClock(WallClock.now(), at: now)
             core.handleEvents(at: now)
             for (peer, endpoints) in resolutions.take() {
                 resolving.remove(peer)
@@ -63,11 +68,30 @@ struct ControlLoop: ~Copyable {
             if core.nextTimeout <= now { core.handleTimeout(at: now) }
             performActions(now)
             serveOperators(now)
+            if now >= nextPortLook { lookAtPorts(now) }
             if !link.mailbox.commands.isEmpty || !link.outgoing.isEmpty { link.lane.wake() }
             // A command that found the lane's queue full is tried again soon.
-            let timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
-            let events = poller.wait(timeout: min(max(timeout, .zero), clients.isEmpty ? .seconds(60) : .milliseconds(20)))
+            var timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
+            timeout = min(timeout, clients.isEmpty ? ControlLoop.portLook : .milliseconds(20))
+            let events = poller.wait(timeout: link.mailbox.events.isEmpty ? max(timeout, .zero) : .zero)
             for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
+        }
+    }
+
+    /// Says when a port's device has come up or gone down.
+    private mutating func lookAtPorts(_ now: Instant) {
+        nextPortLook = now + ControlLoop.portLook
+        for (number, port) in settings.ports.enumerated() {
+            let isUp = link.mailbox.board.load(link.mailbox.layout.index(PortIndex(number), .isUp)) > 0
+            if portsUp[number] == isUp || now - started < ControlLoop.portLook * 2 { continue }
+            portsUp[number] = isUp
+            if isUp {
+                logger.notice("port \(port.name) (\(port.device)) is up")
+            } else if interfaceExists(port.device) {
+                logger.warning("port \(port.name) (\(port.device)) is down")
+            } else {
+                logger.error("port \(port.name): \(port.device) was removed; restart the gateway once it is back")
+            }
         }
     }
 
@@ -99,10 +123,12 @@ struct ControlLoop: ~Copyable {
         guard resolving.insert(peer).inserted else { return }
         let name = settings.peers[peer.index].name
         let (resolutions, wake, logger) = (resolutions, link.control, logger)
+        let isIPv4Only = listen.ipv4 != nil
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
             do throws(IOError) {
                 endpoints = try LinuxIO.resolve(host: address.host, port: address.port)
+                    .filter { !isIPv4Only || $0.ipv4 != nil }
             } catch {
                 logger.warning("the address of peer \(name) could not be resolved: \(error)")
             }
@@ -123,7 +149,7 @@ struct ControlLoop: ~Copyable {
             }
         }
         while let (token, rows) = core.pollMACs() {
-            if let number = clients.number(waitingFor: token) { encode(.macs, snapshot(rows, now), for: number) }
+            for number in clients.numbers(waitingFor: token) { encode(.macs, snapshot(rows, now), for: number) }
         }
         for (number, answer) in answers.take() { clients.answer(number, answer) }
         clients.write(at: now)

@@ -32,6 +32,7 @@ public final class Daemon: Sendable {
         let listener = try LocalListener(path: settings.controlSocket)
         let socket = try UDPSocket(bind: settings.listen)
         let ports = try LanePorts.open(settings, identity: identity.publicKey)
+        for warning in ports.warnings { logger.warning("\(warning)") }
         let laneWake = try WakeUp()
         let controlWake = try WakeUp()
         let mailbox = LaneMailbox(ports: settings.ports.count, peers: settings.peers.count)

@@ -20,6 +20,8 @@ protocol FramePort: ~Copyable {
     var offload: FrameOffload { get }
     /// True when only a part of the frame could be captured.
     var isTruncated: Bool { get }
+    /// What a truncated frame counts as.
+    static var truncation: DropReason { get }
     /// Sends the frames of `arena` that go to `port`.
     mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult
     func isUp() -> Bool
@@ -30,11 +32,15 @@ protocol FramePort: ~Copyable {
 }
 
 extension PacketPort: FramePort {
+    static var truncation: DropReason { .captureTruncated }
+
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 }
 
 extension TAPPort: FramePort {
+    static var truncation: DropReason { .captureTruncated }
+
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 
@@ -43,6 +49,9 @@ extension TAPPort: FramePort {
 }
 
 extension LivePort: FramePort {
+    /// libpcap is asked for as much as the longest frame that is carried.
+    static var truncation: DropReason { .oversized }
+
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 

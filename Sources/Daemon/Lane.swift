@@ -49,6 +49,10 @@ struct Lane: ~Copyable {
     private var poller: Poller
     private let wakeUp: WakeUp
     private let link: LaneLink
+    // The link's parts, held here so that reaching them counts no references.
+    private let outgoing: SPSCQueue<OutgoingDatagram>
+    private let events: SPSCQueue<LaneEvent>
+    private let control: WakeUp.Handle
     private var nextPortCheck = Instant.zero
 
     private enum Token {
@@ -74,6 +78,9 @@ struct Lane: ~Copyable {
         lives = ports.lives
         self.wakeUp = wakeUp
         self.link = link
+        outgoing = link.outgoing
+        events = link.mailbox.events
+        control = link.control
     }
 
     /// Runs until control says stop.
@@ -119,14 +126,14 @@ struct Lane: ~Copyable {
         if core.nextTimeout <= now { core.handleTimeout(at: now) }
         if nextPortCheck <= now { checkPorts(now) }
         flush(now)
-        while let outgoing = link.outgoing.pop() { send(outgoing) }
-        if !link.mailbox.events.isEmpty { link.control.wake() }
+        if !outgoing.isEmpty { sendOutgoing() }
+        if !events.isEmpty { control.wake() }
         return messages > 0 || frames > 0
     }
 
     private static func handle(_ index: Int, _ socket: inout UDPSocket, _ core: inout LaneCore, _ now: Instant) {
         let message = socket.message(index)
-        if message.length == 0 { return }
+        if message.length == 0 { return core.handleEmptyDatagram() }
         var bytes = socket.messageBytes(index)
         core.handleDatagrams(&bytes, segmentSize: message.segmentSize, from: message.source, at: now)
     }
@@ -139,7 +146,7 @@ struct Lane: ~Copyable {
         while count < frameBatch && !core.wantsDrain && placed.port.advance() {
             count += 1
             if placed.port.isTruncated {
-                core.handleLostFrame(.captureTruncated, on: placed.index)
+                core.handleLostFrame(Port.truncation, on: placed.index)
                 continue
             }
             if !placed.accepts() {
@@ -179,8 +186,15 @@ struct Lane: ~Copyable {
         core.handleDelivered(placed.index, frames: result.sent, bytes: result.bytes, failed: result.failed)
     }
 
+    /// Control's datagrams: handshakes, a few an hour for each peer.
+    @inline(never)
+    private mutating func sendOutgoing() {
+        while let datagram = outgoing.pop() { send(datagram) }
+    }
+
     private mutating func send(_ outgoing: OutgoingDatagram) {
-        _ = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint)
+        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint)
+        if result.datagramsFailed > 0 { core.handleUnsent(datagrams: result.datagramsFailed) }
     }
 
     private static func send(_ bytes: [UInt8], _ socket: inout UDPSocket, to endpoint: Endpoint) -> SendResult {

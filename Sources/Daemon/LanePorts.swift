@@ -25,6 +25,13 @@ extension LanePorts {
             })
     }
 
+    /// What libpcap had to say about ports that it opened all the same.
+    var warnings: [String] {
+        (0..<lives.count).compactMap { index in
+            lives[index].port.warning.map { "\(lives[index].port.device): \($0)" }
+        }
+    }
+
     private static func filter(_ port: PortSettings) throws -> LaneFilter? {
         guard let expression = port.filter else { return nil }
         return try LaneFilter(expression: expression)

@@ -41,7 +41,9 @@ struct OperatorClients: ~Copyable {
     var isEmpty: Bool { clients.isEmpty }
 
     mutating func accept(from listener: borrowing LocalListener) {
-        while clients.count < OperatorClients.limit, let connection = listener.accept() {
+        while let connection = listener.accept() {
+            // One too many is closed at once; it reads that as no answer.
+            if clients.count >= OperatorClients.limit { continue }
             clients.append(Client(next, connection, MonotonicClock.now()))
             next += 1
         }
@@ -89,8 +91,8 @@ struct OperatorClients: ~Copyable {
         client.since = MonotonicClock.now()
     }
 
-    /// The client that waits for a MAC listing, unless it is gone.
-    func number(waitingFor token: UInt32) -> Int? { clients.first { $0.token == token }?.number }
+    /// The clients that wait for a MAC listing.
+    func numbers(waitingFor token: UInt32) -> [Int] { clients.filter { $0.token == token }.map(\.number) }
 
     /// Writes what clients have room for, and lets those go that are done or have taken too long.
     mutating func write(at now: Instant) {

@@ -20,11 +20,11 @@ extension ControlConfiguration {
 }
 
 extension CipherSet {
-    /// The ciphers that a setting allows on this processor.
-    init(_ choice: CipherChoice) {
+    /// The ciphers that a setting allows on this processor; empty when it asks for one that the processor lacks.
+    public init(_ choice: CipherChoice) {
         switch choice {
         case .automatic: self = .supported
-        case .aes256GCM: self = .aes256gcm
+        case .aes256GCM: self = CipherSet.supported.intersection(.aes256gcm)
         case .chaCha20Poly1305: self = .chacha20poly1305
         }
     }

@@ -5,6 +5,8 @@ import Tunnels
 
 extension ControlCore {
     private static let retry = Interval.seconds(1)
+    /// What a peer may claim as its own; the configuration allows no more either.
+    private static let longestKeepalive = Interval.seconds(60)
     private static let slowRetry = Interval.seconds(2)
     private static let resolveRetry = Interval.seconds(5)
     /// Unanswered initiations after which the name is resolved again and the operator is told.
@@ -26,7 +28,8 @@ extension ControlCore {
             local: configuration.identity, remote: peers[index].key, ephemeral: KeyPair.generate(using: &random),
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
-        let payload = Initiation.Payload(timestamp: wallClock(at: now), stream: stream, ciphers: configuration.ciphers)
+        let payload = Initiation.Payload(
+            timestamp: nextTimestamp(at: now), stream: stream, ciphers: configuration.ciphers, keepalive: ownKeepalive)
         guard let message = noise.writeFirst(payload: payload.encoded) else { return }
         peers[index].pending.append(PeerState.Pending(noise: noise, stream: stream))
         actions.append(.datagram(Initiation.datagram(message: message, to: peers[index].key), to: endpoint))
@@ -42,7 +45,11 @@ extension ControlCore {
         let peer = peers[index]
         if peer.isUp, let endpoint = peer.endpoint { return endpoint }
         var places = peer.candidates
-        if let endpoint = peer.endpoint, !places.contains(endpoint) { places.append(endpoint) }
+        // Where it was heard last is tried first.
+        if let endpoint = peer.endpoint {
+            places.removeAll { $0 == endpoint }
+            places.insert(endpoint, at: 0)
+        }
         return places.isEmpty ? nil : places[peer.attempts % places.count]
     }
 
@@ -56,6 +63,15 @@ extension ControlCore {
         if let endpoint = target(index), peers[index].unansweredLimiter.admit(at: now) != nil {
             actions.append(.log(.peerUnanswered(peers[index].name, endpoint: endpoint, attempts: attempts)))
         }
+    }
+
+    private var ownKeepalive: UInt32 { UInt32(clamping: configuration.keepalive.nanoseconds / 1_000_000) }
+
+    /// How long a peer may be silent before it counts as down: three keepalives were missed for certain, by the side that is
+    /// heard less often. The fourth interval is for the last sign of life that control was not told of, at most half a
+    /// keepalive old, and for a delay that varies.
+    func silenceLimit(of peer: PeerState) -> Interval {
+        max(configuration.keepalive, min(peer.keepalive, ControlCore.longestKeepalive)) * 4
     }
 
     // MARK: They say something
@@ -97,9 +113,9 @@ extension ControlCore {
         makeRoom(index)
         guard let slot = peers[index].freeSlot(peer: index) else { return refuse(nil) }
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
-        guard let second = noise.writeSecond(payload: Response.Payload(stream: stream, cipher: cipher).encoded) else {
-            return refuse(nil)
-        }
+        let answer = Response.Payload(stream: stream, cipher: cipher, keepalive: ownKeepalive)
+        guard let second = noise.writeSecond(payload: answer.encoded) else { return refuse(nil) }
+        peers[index].keepalive = .milliseconds(Int64(payload.keepalive))
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
@@ -123,6 +139,7 @@ extension ControlCore {
         }
         peers[index].pending = []
         peers[index].nextInitiation = nil
+        peers[index].keepalive = .milliseconds(Int64(payload.keepalive))
         makeRoom(index)
         let keys = noise.split()
         begin(
@@ -150,6 +167,7 @@ extension ControlCore {
         endpoint: Endpoint, _ now: Instant
     ) {
         let rekey = configuration.rekeyTime
+        peers[index].generation &+= 1
         // The side with the higher key waits longer, so that normally only one begins anew, whoever began before.
         let slack = configuration.identity.publicKey < peers[index].key ? Interval.zero : rekey / 8
         peers[index].sessions.append(
@@ -160,7 +178,8 @@ extension ControlCore {
             .install(
                 SessionInstallation(
                     peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
-                    cipher: cipher, isConfirmed: isInitiator, endpoint: endpoint, renewAfter: configuration.rekeyDatagrams)))
+                    cipher: cipher, isConfirmed: isInitiator, endpoint: endpoint, generation: peers[index].generation,
+                    renewAfter: configuration.rekeyDatagrams)))
     }
 
     mutating func handleConfirmed(_ index: Int, _ stream: UInt32, _ endpoint: Endpoint, _ now: Instant) {
@@ -192,15 +211,15 @@ extension ControlCore {
         actions.append(.log(.peerUp(peers[index].name, endpoint: endpoint, cipher: cipher.name)))
     }
 
-    mutating func handleHeard(_ index: Int, _ instant: Instant) {
+    mutating func handleHeard(_ index: Int, _ instant: Instant, _ endpoint: Endpoint, _ now: Instant) {
         peers[index].lastHeard = max(peers[index].lastHeard ?? .zero, instant)
-        if !peers[index].isUp && peers[index].newest != nil { markUp(index) }
-    }
-
-    mutating func handleRoamed(_ index: Int, _ endpoint: Endpoint) {
-        let isFirst = peers[index].endpoint == nil
+        let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
         peers[index].endpoint = endpoint
-        if !isFirst && peers[index].isUp { actions.append(.log(.peerRoamed(peers[index].name, to: endpoint))) }
+        if !peers[index].isUp {
+            if peers[index].newest != nil { markUp(index) }
+        } else if hasMoved, let suppressed = peers[index].roamingLimiter.admit(at: now) {
+            actions.append(.log(.peerRoamed(peers[index].name, to: endpoint, suppressed: suppressed)))
+        }
     }
 
     // MARK: Timers
@@ -213,7 +232,8 @@ extension ControlCore {
     }
 
     mutating func checkLiveness(_ index: Int, _ now: Instant) {
-        guard peers[index].isUp, let heard = peers[index].lastHeard, now - heard >= configuration.silenceLimit else { return }
+        guard peers[index].isUp, let heard = peers[index].lastHeard, now - heard >= silenceLimit(of: peers[index])
+        else { return }
         markDown(index, now)
     }
 

@@ -56,9 +56,6 @@ public struct ControlConfiguration: Sendable {
         self.rekeyDatagrams = rekeyDatagrams
     }
 
-    /// How long a peer may be silent before it counts as down: three keepalives were missed for certain. The fourth interval
-    /// is for the last sign of life that control was not told of, at most half a keepalive old, and for a delay that varies.
-    var silenceLimit: Interval { keepalive * 4 }
 }
 
 /// What the driver has to do for control.
@@ -92,13 +89,17 @@ public struct ControlCore: Sendable {
     var random: any RandomNumberGenerator & Sendable
     private let mailbox: LaneMailbox
     /// Nanoseconds since 1970 at the driver's `Instant.zero`.
-    private let wallClockAtZero: UInt64
+    private var wallClockAtZero: UInt64
+    private var lastTimestamp: UInt64 = 0
     var actions: [ControlAction] = []
     /// Commands that did not fit into the lane's queue yet, in order.
     private var held: [LaneCommand] = []
     private var listing: [MACEntry] = []
     private var listings: [(token: UInt32, rows: [MACEntry])] = []
     private var nextToken: UInt32 = 1
+    /// The listing under way.
+    private var listingToken: UInt32?
+    private static let handshakeBudget = 64
     var limiters = Limiters()
     /// Handshakes that were refused, by any cause.
     public private(set) var refusedHandshakes: UInt64 = 0
@@ -127,18 +128,24 @@ public struct ControlCore: Sendable {
     // MARK: In
 
     /// Takes what the lane has said.
+    ///
+    /// Handshakes cost public-key work, so that a flood of them could keep control here for ever: after `handshakeBudget` of
+    /// them it returns, and whoever drives it sees to timers and operators before the next call.
     public mutating func handleEvents(at now: Instant) {
-        while let event = mailbox.events.pop() {
+        var handshakes = 0
+        while handshakes < ControlCore.handshakeBudget, let event = mailbox.events.pop() {
             switch event {
-            case .handshake(let datagram, let source): handleHandshake(datagram.bytes, from: source, at: now)
+            case .handshake(let datagram, let source):
+                handshakes += 1
+                handleHandshake(datagram.bytes, from: source, at: now)
             case .confirmed(let peer, let stream, let endpoint): handleConfirmed(peer.index, stream, endpoint, now)
-            case .heard(let peer, let instant): handleHeard(peer.index, instant)
-            case .roamed(let peer, let endpoint): handleRoamed(peer.index, endpoint)
+            case .heard(let peer, let instant, let endpoint): handleHeard(peer.index, instant, endpoint, now)
             case .renewalDue(let peer): peers[peer.index].nextInitiation = now
             case .macRow(let row): listing.append(row)
             case .macRowsEnd(let token):
                 listings.append((token, listing))
                 listing = []
+                if listingToken == token { listingToken = nil }
             }
         }
         flushCommands()
@@ -150,6 +157,11 @@ public struct ControlCore: Sendable {
         if endpoints.isEmpty { return handleUnresolved(peer.index, now) }
         peers[peer.index].candidates = endpoints
         if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
+    }
+
+    /// The machine's clock may have been set: nanoseconds since 1970 at `now`.
+    public mutating func handleClock(_ wallClock: UInt64, at now: Instant) {
+        wallClockAtZero = wallClock &- now.nanoseconds
     }
 
     public mutating func handleTimeout(at now: Instant) {
@@ -169,16 +181,20 @@ public struct ControlCore: Sendable {
             if let due = peer.nextInitiation { next = min(next, due) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
-            if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + configuration.silenceLimit) }
+            if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
         }
         return held.isEmpty ? next : .zero
     }
 
     /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.
+    /// While one listing is under way, whoever asks gets its token.
     public mutating func requestMACs() -> UInt32 {
-        defer { nextToken &+= 1 }
-        command(.listMACs(token: nextToken))
-        return nextToken
+        if let listingToken { return listingToken }
+        let token = nextToken
+        nextToken &+= 1
+        listingToken = token
+        command(.listMACs(token: token))
+        return token
     }
 
     // MARK: Out
@@ -205,8 +221,11 @@ public struct ControlCore: Sendable {
 
     // MARK: Below
 
-    /// This side's clock, for the timestamp of an initiation.
-    func wallClock(at now: Instant) -> UInt64 { wallClockAtZero &+ now.nanoseconds }
+    /// This side's clock, for the timestamp of an initiation: always later than the last.
+    mutating func nextTimestamp(at now: Instant) -> UInt64 {
+        lastTimestamp = max(lastTimestamp &+ 1, wallClockAtZero &+ now.nanoseconds)
+        return lastTimestamp
+    }
 
     mutating func command(_ command: LaneCommand) {
         held.append(command)

@@ -10,7 +10,7 @@ public enum EventLevel: Sendable, Comparable {
 public enum GatewayEvent: Sendable, Hashable {
     case peerUp(String, endpoint: Endpoint, cipher: String?)
     case peerDown(String, silentFor: Interval)
-    case peerRoamed(String, to: Endpoint)
+    case peerRoamed(String, to: Endpoint, suppressed: Int)
     case keysRenewed(String)
     case peerUnanswered(String, endpoint: Endpoint, attempts: Int)
     case unknownKey(PublicKey, from: Endpoint, suppressed: Int)
@@ -37,7 +37,8 @@ public enum GatewayEvent: Sendable, Hashable {
         case .peerUp(let name, let endpoint, let cipher):
             "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
-        case .peerRoamed(let name, let endpoint): "peer \(name) is now at \(endpoint)"
+        case .peerRoamed(let name, let endpoint, let suppressed):
+            "peer \(name) is at \(endpoint), no longer where it was" + again(suppressed)
         case .keysRenewed(let name): "keys with peer \(name) were renewed"
         case .peerUnanswered(let name, let endpoint, let attempts):
             "peer \(name) at \(endpoint) has not answered \(attempts) handshakes: check its address, that it runs, and that it "

@@ -63,7 +63,7 @@ public struct GatewaySnapshot: Sendable {
 
 extension GatewayCore {
     /// The whole table, sorted by VLAN and address.
-    public func macRows() -> [MACEntry] {
+    func macRows() -> [MACEntry] {
         (0..<lane.bridge.macs.limit).compactMap { lane.bridge.macs.row($0) }
             .sorted { ($0.vlan, $0.address) < ($1.vlan, $1.address) }
     }
@@ -71,6 +71,7 @@ extension GatewayCore {
     public mutating func snapshot(site: String, started: Instant, at now: Instant, ports: [GatewaySnapshot.Port])
         -> GatewaySnapshot
     {
+        lane.bridge.macs.expire(at: now, budget: lane.bridge.macs.limit)
         lane.updateGauges()
         return GatewaySnapshot(
             site: site, listen: nil, started: started, taken: now, ports: ports, control: control,

@@ -37,13 +37,12 @@ extension LaneCore {
             key: sendKey, stream: session.remoteStream, originTag: lane, renewAfter: session.renewAfter)
         let peer = session.peer.index
         guard session.isConfirmed else {
-            sessions[slot].install(
-                stream: session.localStream, peer: session.peer, key: receiveKey, sender: sender, isConfirmed: false)
+            sessions[slot].install(session, key: receiveKey, sender: sender)
             return
         }
-        sessions[slot].install(stream: session.localStream, peer: session.peer, key: receiveKey, sender: nil, isConfirmed: true)
+        sessions[slot].install(session, key: receiveKey, sender: nil)
         bridge.links[peer].install(
-            sender, session: session.localStream, endpoint: session.endpoint)
+            sender, session: session.localStream, generation: session.generation, endpoint: session.endpoint)
         bridge.links[peer].isUp = true
         // The other side may seal with the new key only once it has heard from us under it.
         keepAlive(peer, now)

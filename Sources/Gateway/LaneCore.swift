@@ -9,7 +9,7 @@
 // How to drive it: call `handleCommands`, then any number of `handleFrame` or `handleDatagrams`, then `finishBatch`, then
 // send everything, then `drained`. When `wantsDrain` turns true in between, finish and drain before going on. Call
 // `handleTimeout` when `nextTimeout` has come. One thread owns it; nothing here allocates, locks or counts references,
-// except that installing a key asks libsodium for guarded memory.
+// except that installing a key, a few times an hour for each peer, makes small arrays and asks libsodium for memory.
 
 import Basics
 import Buffers
@@ -79,6 +79,8 @@ public struct LaneCore: ~Copyable {
     private static let headroom = 80 * 1024
     /// Frames that one call can bring: a 64 KB run of datagrams full of the shortest frames.
     private static let frameHeadroom = 65_536 / (Limits.runtBytes + PackingLayout.recordHeaderBytes)
+    /// MAC entries that one timeout removes at most.
+    private static let expiryBudget = 1024
     private static let publishInterval = Interval.milliseconds(10)
 
     public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
@@ -184,8 +186,17 @@ public struct LaneCore: ~Copyable {
         guard sessions[slot].window.accepts(counter) else { return bridge.counters.add(.replayed) }
         guard sessions[slot].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
         let isNewest = sessions[slot].window.isNewest(counter)
-        sessions[slot].window.mark(counter)
         let peer = sessions[slot].peer
+        if isNewest {
+            let gap = sessions[slot].window.gap(before: counter)
+            if gap > 0 {
+                bridge.counters.add(.lostOnWAN, gap)
+                bridge.counters.add(peer, .datagramsLost, gap)
+            }
+        } else {
+            bridge.counters.takeBackLoss(peer)
+        }
+        sessions[slot].window.mark(counter)
         bridge.counters.add(peer, .datagramsIn)
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
         if !sessions[slot].isConfirmed { confirm(slot, source) }
@@ -195,25 +206,28 @@ public struct LaneCore: ~Copyable {
 
     /// The other side has shown that it holds an installed session's keys: seal with them from here on.
     private mutating func confirm(_ slot: Int, _ source: Endpoint) {
-        sessions[slot].isConfirmed = true
         let peer = sessions[slot].peer
+        // Control has to know; if it cannot be told, the next datagram is the first.
+        guard events.push(.confirmed(peer, stream: sessions[slot].stream, at: source)) else {
+            return bridge.counters.add(.puntQueueFull)
+        }
+        sessions[slot].isConfirmed = true
         let sender = sessions[slot].takeSender()
-        if let sender {
+        // A first datagram may be late: a session that is newer than this one goes on sealing.
+        if let sender, sessions[slot].generation > bridge.links[peer.index].generation {
             bridge.links[peer.index].install(
-                sender, session: sessions[slot].stream, endpoint: source)
+                sender, session: sessions[slot].stream, generation: sessions[slot].generation, endpoint: source)
         }
         bridge.links[peer.index].isUp = true
-        report(.confirmed(peer, stream: sessions[slot].stream, at: source))
     }
 
     private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
         if isNewest && source != bridge.links[peer.index].endpoint {
             bridge.links[peer.index].move(to: source)
-            report(.roamed(peer, to: source))
         }
         if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
             bridge.links[peer.index].reported = now
-            report(.heard(peer, at: now))
+            report(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
         }
     }
 
@@ -257,7 +271,9 @@ public struct LaneCore: ~Copyable {
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
-            if bridge.links[peer].takeRenewalDue() { report(.renewalDue(PeerIndex(peer))) }
+            if bridge.links[peer].isRenewalDue && events.push(.renewalDue(PeerIndex(peer))) {
+                bridge.links[peer].noteRenewalSaid()
+            }
         }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {
@@ -291,6 +307,18 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(peer, .datagramsOut, UInt64(truncatingIfNeeded: datagrams))
         bridge.counters.add(peer, .bytesOut, UInt64(truncatingIfNeeded: bytes))
         if failed > 0 { bridge.counters.add(.sendFailed, UInt64(truncatingIfNeeded: failed)) }
+    }
+
+    /// Datagrams of control's that could not be sent.
+    public mutating func handleUnsent(datagrams: Int) {
+        isActive = true
+        bridge.counters.add(.sendFailed, UInt64(truncatingIfNeeded: datagrams))
+    }
+
+    /// A datagram without a single octet.
+    public mutating func handleEmptyDatagram() {
+        isActive = true
+        bridge.counters.add(.malformedDatagram)
     }
 
     /// What became of the frames for a port.
@@ -344,7 +372,9 @@ public struct LaneCore: ~Copyable {
             next = min(next, bridge.links[index].sent + configuration.keepalive)
         }
         bridge.counters.set(.fragmentLost, to: lost)
-        bridge.macs.expire(at: now, budget: 1024)
+        if bridge.macs.expire(at: now, budget: LaneCore.expiryBudget) == LaneCore.expiryBudget {
+            next = now + .milliseconds(1)
+        }
         if continueListing() { next = now + .milliseconds(1) }
         publish(at: now)
         nextTimeout = max(next, now + .microseconds(100))

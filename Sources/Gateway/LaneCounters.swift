@@ -13,6 +13,8 @@ public enum PortCounter: Int, CaseIterable, Sendable {
 
 public enum PeerCounter: Int, CaseIterable, Sendable {
     case datagramsIn, bytesIn, datagramsOut, bytesOut, framesIn, framesOut
+    /// Datagrams that the peer sealed and that have not arrived.
+    case datagramsLost
 }
 
 /// What a lane holds, rather than counts.
@@ -79,6 +81,13 @@ public struct LaneCounters: ~Copyable {
 
     @inline(__always)
     mutating func add(_ reason: DropReason, _ amount: UInt64 = 1) { totals[layout.index(reason)] &+= amount }
+
+    /// A datagram that had counted as lost has arrived late.
+    @inline(__always)
+    mutating func takeBackLoss(_ peer: PeerIndex) {
+        totals[layout.index(.lostOnWAN)] &-= 1
+        totals[layout.index(peer, .datagramsLost)] &-= 1
+    }
 
     @inline(__always)
     mutating func set(_ reason: DropReason, to total: UInt64) { totals[layout.index(reason)] = total }

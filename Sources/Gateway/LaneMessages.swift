@@ -36,9 +36,8 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
     case confirmed(PeerIndex, stream: UInt32, at: Endpoint)
     /// Something authentic came from the peer; said at most twice a keepalive interval.
-    case heard(PeerIndex, at: Instant)
-    /// The peer's newest authentic datagram came from another address: the lane sends there from here on.
-    case roamed(PeerIndex, to: Endpoint)
+    /// `from` is where the peer is: the lane sends there.
+    case heard(PeerIndex, at: Instant, from: Endpoint)
     /// The key towards the peer has sealed as many datagrams as it should.
     case renewalDue(PeerIndex)
     /// One row of the MAC table, asked for by `listMACs`.
@@ -59,6 +58,8 @@ public struct SessionInstallation: Sendable, BitwiseCopyable {
     /// Whether the other side is known to hold the keys: true for the initiator.
     public var isConfirmed: Bool
     public var endpoint: Endpoint
+    /// Grows with every session of the peer.
+    public var generation: UInt64
     /// Datagrams after which `renewalDue` is said.
     public var renewAfter: UInt64
 }

@@ -31,6 +31,8 @@ struct PeerLink: ~Copyable {
     private var sender: StreamSender?
     /// The session that `sender` belongs to, by this side's stream identifier; 0 when there is none.
     private(set) var session: UInt32 = 0
+    /// That session's generation; sessions of lower ones seal no more.
+    private(set) var generation: UInt64 = 0
     private(set) var endpoint = Endpoint(high: 0, low: 0, port: 0)
     private let pathMTU: Int
     /// Whether frames are sent to it: control's word, and true from the first datagram that confirms a session.
@@ -60,9 +62,10 @@ struct PeerLink: ~Copyable {
     func finished() -> RawSpan { packer.finished() }
 
     /// From here on, seals with `sender`. A datagram that is open is closed under the key that its frames were packed for.
-    mutating func install(_ sender: consuming StreamSender, session: UInt32, endpoint: Endpoint) {
+    mutating func install(_ sender: consuming StreamSender, session: UInt32, generation: UInt64, endpoint: Endpoint) {
         closeOpenDatagram()
         self.session = session
+        self.generation = generation
         self.sender = consume sender
         move(to: endpoint)
     }
@@ -115,8 +118,16 @@ struct PeerLink: ~Copyable {
         sent = now
     }
 
-    /// True once for each key that has sealed enough.
-    mutating func takeRenewalDue() -> Bool { sender == nil ? false : sender!.takeRenewalDue() }
+    /// True while the key has sealed enough and nobody was told.
+    var isRenewalDue: Bool {
+        switch sender {
+        case .some(let sender): sender.isRenewalDue
+        case .none: false
+        }
+    }
+
+    /// Precondition: there is a sender.
+    mutating func noteRenewalSaid() { sender!.noteRenewalSaid() }
 
     mutating func drained() {
         packer.removeAll()
@@ -130,17 +141,19 @@ struct ReceiveSession: ~Copyable {
     var stream: UInt32 = 0
     var peer = PeerIndex(0)
     var isConfirmed = false
+    private(set) var generation: UInt64 = 0
     var window = ReplayWindow()
     private var key: SessionKey?
     /// What will seal once the session is confirmed.
     private var sender: StreamSender?
 
     mutating func install(
-        stream: UInt32, peer: PeerIndex, key: consuming SessionKey, sender: consuming StreamSender?, isConfirmed: Bool
+        _ session: SessionInstallation, key: consuming SessionKey, sender: consuming StreamSender?
     ) {
-        self.stream = stream
-        self.peer = peer
-        self.isConfirmed = isConfirmed
+        stream = session.localStream
+        generation = session.generation
+        peer = session.peer
+        isConfirmed = session.isConfirmed
         self.key = consume key
         self.sender = consume sender
         window.reset()

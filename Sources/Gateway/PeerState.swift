@@ -37,6 +37,8 @@ struct PeerState: Sendable {
     var endpoint: Endpoint?
     var isUp = false
     var lastHeard: Instant?
+    /// How often it will be heard, by its own word in the newest handshake.
+    var keepalive = Interval.zero
     /// Oldest first; at most `sessionLimit`.
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.
@@ -48,6 +50,9 @@ struct PeerState: Sendable {
     /// The newest timestamp that it has sent in an initiation.
     var lastTimestamp: UInt64 = 0
     var handshakes: UInt64 = 0
+    /// Sessions begun.
+    var generation: UInt64 = 0
+    var roamingLimiter = RateLimiter(period: .seconds(10))
     var unauthenticLimiter = RateLimiter(period: .seconds(10))
     var replayLimiter = RateLimiter(period: .seconds(10))
     var cipherLimiter = RateLimiter(period: .seconds(60))

@@ -12,11 +12,13 @@ struct OwnedDescriptor: ~Copyable {
     deinit { _ = cwl_close(raw) }
 }
 
-/// How long one call that sends may wait in all. A full queue costs at most this much time and then counts as failures:
-/// a slow port stalls nobody.
+/// How long sending may wait in all. A full queue costs at most this much time and then counts as failures, so that a slow
+/// port or path holds the others up by a bounded time: a port's by each batch, all peers' together by each turn of the lane.
 struct Patience {
     /// Waits that are left.
-    private var waits = 4
+    private var waits: Int
+
+    init(waits: Int) { self.waits = waits }
     /// The longest single wait, in nanoseconds.
     private static let longest: Int64 = 1_000_000
     /// How long a device queue is given to drain (ENOBUFS; there is no event to wait for), in nanoseconds.

@@ -105,7 +105,7 @@ public struct TAPPort: ~Copyable, @unchecked Sendable {
     /// of the call. Waits at most a few milliseconds in all.
     public mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult {
         var result = TransmitResult()
-        var patience = Patience()
+        var patience = Patience(waits: 2)
         var index = 0
         while index < arena.count {
             let record = arena.record(index)

@@ -42,7 +42,7 @@ struct FrameSender: ~Copyable {
 
     mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult {
         var result = TransmitResult()
-        var patience = Patience()
+        var patience = Patience(waits: 2)
         var index = 0
         while index < arena.count {
             var filled = 0

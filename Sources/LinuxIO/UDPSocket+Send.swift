@@ -26,7 +26,8 @@ extension UDPSocket {
     private mutating func send(
         _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint
     ) -> SendResult {
-        var attempt = SendAttempt()
+        var attempt = SendAttempt(patience: patience)
+        defer { patience = attempt.patience }
         if isIPv4 && destination.ipv4 == nil {
             attempt.fail((count + segmentSize - 1) / segmentSize, EAFNOSUPPORT)
             return attempt.result
@@ -113,8 +114,11 @@ extension UDPSocket {
 private struct SendAttempt {
     var result = SendResult()
     var addressLength: UInt32 = 0
-    private var patience = Patience()
+    /// The socket's, which all sends between two receives share.
+    fileprivate var patience: Patience
     private var staleErrors = 2
+
+    init(patience: Patience) { self.patience = patience }
 
     mutating func fail(_ datagrams: Int, _ code: Int32) {
         result.datagramsFailed += datagrams

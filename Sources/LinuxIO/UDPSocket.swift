@@ -57,6 +57,9 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     let outgoing: ScatterList
     private let incoming: ScatterList
     private var buffer: OwnedBytes
+    /// What is left of the time that sends may wait until the next `receive()`.
+    var patience = Patience(waits: UDPSocket.waits)
+    private static let waits = 4
     /// Messages of the last `receive()`.
     private var held = 0
     /// Places of `incoming` that have been used since they were made vacant.
@@ -105,8 +108,10 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     /// Readable when a datagram waits.
     public var fileDescriptor: Int32 { socket.raw }
 
-    /// Takes up to `receiveBatch` messages that wait; how many. What the call before gave is void.
+    /// Takes up to `receiveBatch` messages that wait; how many. What the call before gave is void. Sending gets its patience
+    /// back.
     public mutating func receive() -> Int {
+        patience = Patience(waits: UDPSocket.waits)
         for index in 0..<used { vacate(index) }
         used = 0
         held = 0

@@ -56,6 +56,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var bytesIn: UInt64
         public var datagramsOut: UInt64
         public var bytesOut: UInt64
+        /// Sealed by the peer, and not arrived.
+        public var datagramsLost: UInt64
         public var framesIn: UInt64
         public var framesOut: UInt64
     }
@@ -73,7 +75,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 keysAge: peer.keysSince.map { seconds(snapshot.taken - $0) }, handshakes: peer.handshakes,
                 datagramsIn: snapshot[index, .datagramsIn], bytesIn: snapshot[index, .bytesIn],
                 datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],
-                framesIn: snapshot[index, .framesIn], framesOut: snapshot[index, .framesOut])
+                datagramsLost: snapshot[index, .datagramsLost], framesIn: snapshot[index, .framesIn],
+                framesOut: snapshot[index, .framesOut])
         }
     }
 }

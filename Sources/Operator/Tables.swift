@@ -44,6 +44,7 @@ public enum Tables {
                 Column(title: "frames out", value: $0.framesOut, align: .right),
                 Column(title: "datagrams in", value: $0.datagramsIn, align: .right),
                 Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
+                Column(title: "lost", value: $0.datagramsLost, align: .right),
             ]
         }
         return lines(table.string(for: document.peers))

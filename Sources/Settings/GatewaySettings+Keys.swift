@@ -80,10 +80,11 @@ extension GatewaySettings {
             "keepalive", .duration(.milliseconds(50) ... .seconds(60)), \.tuning.keepalive,
             "How often a peer hears from this gateway when there is nothing to send."),
         SettingKey(
-            "rekey.time", .duration(.seconds(1) ... .seconds(3_600)), \.tuning.rekeyTime, "The longest that one key seals for."),
+            "rekey.time", .duration(.seconds(1) ... .seconds(3_600)), \.tuning.rekeyTime,
+            "How long a key seals before a new one is agreed."),
         SettingKey(
             "rekey.datagrams", .integer(1_000...1 << 48, unit: "datagrams"), \.tuning.rekeyDatagrams,
-            "The most datagrams that one key seals."),
+            "How many datagrams a key seals before a new one is agreed."),
     ]
 
     /// Why a scenario cannot set a key: what stands in for it in a replay.

@@ -242,7 +242,9 @@ struct KeyTable<Draft: SettingsDraft>: Sendable {
     private func reportUnknown(_ entry: SettingsDocument.Entry, _ parts: [String], _ reading: inout KeyReading) {
         let near = suggestion(for: entry.key, parts)
         if let near { reading.meant.insert(near) }
-        reading.report(entry.line, entry.keyColumn, "unknown key \(quoted(entry.key))", hint: near.map(didYouMean))
+        reading.report(
+            entry.line, entry.keyColumn, "unknown key \(quoted(entry.key))",
+            hint: near.map(didYouMean) ?? "configs/every-key.conf and the README list every key")
     }
 
     /// The nearest key; failing that, the only one that ends in the same word.

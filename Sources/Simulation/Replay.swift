@@ -47,9 +47,9 @@ public struct ReplayResult: Sendable {
 }
 
 public final class Replay {
-    /// A gap between frames longer than this is shortened: gateways live through `silenceLived` of it, and again through
-    /// the scenario's `settle` (at least 5 s) before the next frame, so that timers run out and tunnels stand again.
-    /// Timestamps keep the whole gap.
+    /// A silence longer than this, and longer than any site's `mac.ageing`, is shortened: gateways live through
+    /// `silenceLived` of it, and again through the scenario's `settle` (at least 5 s) before the next frame, so that timers
+    /// run out and tunnels stand again. Timestamps keep the whole silence.
     public static let longSilence = Interval.seconds(3600)
     static let silenceLived = Interval.seconds(60)
 
@@ -111,15 +111,17 @@ public final class Replay {
         var now = Instant.zero
         // While a long silence is skipped, nothing happens before this.
         var floor = Instant.zero
+        let longSilence = max(Replay.longSilence, scenario.sites.map(\.tuning.macAgeing).max() ?? .zero)
+        let lingerLived = scenario.linger > longSilence ? Replay.silenceLived : scenario.linger
         while true {
             let nextFrame = feeds.map(\.nextFrame).min() ?? .distantFuture
             let nextTimer = sites.map(\.nextTimeout).min() ?? .distantFuture
-            if nextFrame != .distantFuture && nextFrame - lastFrame > Replay.longSilence {
+            if nextFrame != .distantFuture && nextFrame - lastFrame > longSilence {
                 let pause = max(scenario.settle, .seconds(5))
                 if now - lastFrame > Replay.silenceLived { floor = max(floor, nextFrame - pause) }
             }
             now = max(max(now, floor), min(nextFrame, min(nextTimer, wire.nextArrival)))
-            if nextFrame == .distantFuture && now > lastFrame + scenario.linger { break }
+            if nextFrame == .distantFuture && now > lastFrame + lingerLived { break }
             if let arrival = wire.nextArrived(by: now) {
                 sites[arrival.to].handleDatagram(arrival.bytes, from: arrival.from, at: now)
                 try flush(arrival.to, now)

@@ -56,15 +56,20 @@ package struct Initiation {
         package var stream: UInt32
         /// The ciphers the sender can use.
         package var ciphers: CipherSet
+        /// How often the sender will be heard when it has nothing to send, in milliseconds.
+        package var keepalive: UInt32
 
-        package static let minimumBytes = 13
+        package static let minimumBytes = 17
 
-        package var encoded: [UInt8] { bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] }
+        package var encoded: [UInt8] {
+            bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] + bigEndian(keepalive)
+        }
 
-        package init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet) {
+        package init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet, keepalive: UInt32) {
             self.timestamp = timestamp
             self.stream = stream
             self.ciphers = ciphers
+            self.keepalive = keepalive
         }
 
         package init?(_ bytes: [UInt8]) {
@@ -72,6 +77,7 @@ package struct Initiation {
             timestamp = integer(bytes[0..<8])
             stream = integer(bytes[8..<12])
             ciphers = CipherSet(rawValue: bytes[12])
+            keepalive = integer(bytes[13..<17])
         }
     }
 
@@ -94,20 +100,24 @@ package struct Response {
     package struct Payload: Equatable {
         package var stream: UInt32
         package var cipher: Cipher
+        /// As in the initiation.
+        package var keepalive: UInt32
 
-        package static let minimumBytes = 5
+        package static let minimumBytes = 9
 
-        package var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] }
+        package var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] + bigEndian(keepalive) }
 
-        package init(stream: UInt32, cipher: Cipher) {
+        package init(stream: UInt32, cipher: Cipher, keepalive: UInt32) {
             self.stream = stream
             self.cipher = cipher
+            self.keepalive = keepalive
         }
 
         package init?(_ bytes: [UInt8]) {
             guard bytes.count >= Payload.minimumBytes, let cipher = Cipher(rawValue: bytes[4]) else { return nil }
             stream = integer(bytes[0..<4])
             self.cipher = cipher
+            keepalive = integer(bytes[5..<9])
         }
     }
 

@@ -58,12 +58,10 @@ public struct StreamSender: ~Copyable {
         limit = self.renewAfter + StreamSender.grace
     }
 
-    /// True once, when `renewAfter` has been reached.
-    public mutating func takeRenewalDue() -> Bool {
-        if counter < renewAfter || renewalWasSaid { return false }
-        renewalWasSaid = true
-        return true
-    }
+    /// True from when `renewAfter` has been reached until `noteRenewalSaid`.
+    public var isRenewalDue: Bool { counter >= renewAfter && !renewalWasSaid }
+
+    public mutating func noteRenewalSaid() { renewalWasSaid = true }
 
     /// How many datagrams may still be sealed.
     public var remaining: UInt64 { limit &- counter }

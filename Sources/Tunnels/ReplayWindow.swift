@@ -26,6 +26,10 @@ public struct ReplayWindow: ~Copyable {
         for index in 0..<ring.count { ring[index] = 0 }
     }
 
+    /// How many counters lie between the newest that was marked and `counter`: those that are missing, for now at least, once
+    /// it is marked. Precondition: `isNewest(counter)`.
+    public func gap(before counter: UInt64) -> UInt64 { counter &- end }
+
     /// True when `counter` is newer than all that were marked.
     public func isNewest(_ counter: UInt64) -> Bool { counter >= end }
 

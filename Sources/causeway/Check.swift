@@ -4,6 +4,7 @@ import ArgumentParser
 import Basics
 import Captures
 import Foundation
+import Gateway
 import Settings
 import Tunnels
 
@@ -60,6 +61,12 @@ struct LoadedSettings {
                 parsed.diagnostic(
                     at: "peer.\(own.name).key", "this is our own public key",
                     hint: "each gateway has a key of its own; causeway pubkey FILE prints the peer's"))
+        }
+        if let settings = parsed.settings, CipherSet(settings.tuning.cipher).isEmpty {
+            problems.append(
+                parsed.diagnostic(
+                    at: "cipher", "this processor has no instructions for \(settings.tuning.cipher.rawValue)",
+                    hint: "use auto or chacha20-poly1305"))
         }
         settings = parsed.settings
         self.identity = identity

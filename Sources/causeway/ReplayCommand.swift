@@ -4,9 +4,11 @@ import ArgumentParser
 import Basics
 import Captures
 import Foundation
+import Gateway
 import Operator
 import Settings
 import Simulation
+import Tunnels
 
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,6 +38,9 @@ struct ReplayCommand: ParsableCommand {
         let problems = problems(in: plan, parsed)
         for problem in problems { StandardError.write("\(problem)\n") }
         guard problems.isEmpty else { throw ExitCode(1) }
+        if let site = plan.sites.first(where: { CipherSet($0.tuning.cipher).isEmpty }) {
+            throw Failure("\(scenario): site \(site.name) asks for \(site.tuning.cipher.rawValue), which this processor lacks")
+        }
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {

@@ -30,6 +30,10 @@ struct Show: ParsableCommand {
 
     func run() throws {
         let answer = try ask(try socket ?? onlySocket())
+        guard let object = try? JSONSerialization.jsonObject(with: answer) as? [String: Any] else {
+            throw Failure("the gateway's answer ended early (\(answer.count) octets): try again")
+        }
+        if let error = object["error"] as? String { throw Failure("the gateway refuses: \(error)") }
         if json {
             FileHandle.standardOutput.write(answer)
             print("")

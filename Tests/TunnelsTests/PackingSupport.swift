@@ -41,7 +41,11 @@ final class PackingEnd {
 
     func appendEmpty() -> Bool { packer.appendEmpty(sender: &sender) }
     func hasRoom(for bytes: Int) -> Bool { packer.hasRoom(for: bytes) }
-    func takeRenewalDue() -> Bool { sender.takeRenewalDue() }
+    func takeRenewalDue() -> Bool {
+        guard sender.isRenewalDue else { return false }
+        sender.noteRenewalSaid()
+        return true
+    }
 
     /// Ends the batch. Returns its datagrams; all but the last are full.
     @discardableResult
