@@ -244,7 +244,7 @@ struct KeyTable<Draft: SettingsDraft>: Sendable {
         if let near { reading.meant.insert(near) }
         reading.report(
             entry.line, entry.keyColumn, "unknown key \(quoted(entry.key))",
-            hint: near.map(didYouMean) ?? "configs/every-key.conf and the README list every key")
+            hint: near.map(didYouMean) ?? "the README lists every key")
     }
 
     /// The nearest key; failing that, the only one that ends in the same word.

@@ -17,6 +17,7 @@ private final class LoneLane {
     var lane: LaneCore
     private let seals: SessionKey
     private(set) var counter: UInt64 = 0
+    private var generation: UInt64 = 0
 
     init(ports: Int = 2) {
         var random = SeededRandom(seed: 1)
@@ -32,9 +33,11 @@ private final class LoneLane {
 
     /// As control would; `isConfirmed` as for an initiator.
     func install(isConfirmed: Bool = true, peer: Int = 0, stream: UInt32 = LoneLane.stream) {
+        generation += 1
         let installation = SessionInstallation(
             peer: PeerIndex(peer), localStream: stream, remoteStream: 77, sendKey: LoneLane.key, receiveKey: LoneLane.key,
-            cipher: .chacha20poly1305, isConfirmed: isConfirmed, endpoint: LoneLane.source, renewAfter: 1 << 32)
+            cipher: .chacha20poly1305, isConfirmed: isConfirmed, endpoint: LoneLane.source, generation: generation,
+            renewAfter: 1 << 32)
         #expect(mailbox.commands.push(.install(installation)))
         lane.handleCommands(at: .zero)
     }

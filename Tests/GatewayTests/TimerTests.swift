@@ -82,6 +82,7 @@ import Tunnels
         mesh.run(for: .seconds(1))
         let site = mesh.sites[0]
         let token = site.core.control.requestMACs()
+        #expect(site.core.control.requestMACs() == token, "whoever asks meanwhile gets the same listing")
         var answer: (token: UInt32, rows: [MACEntry])?
         for _ in 0..<100 where answer == nil {
             mesh.flush(site)

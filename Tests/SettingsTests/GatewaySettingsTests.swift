@@ -114,7 +114,7 @@ import Testing
             gw.conf:15:1: section header "[logging]" (there are no sections: write whole dotted keys, such as port.lan0.kind = packet)
             gw.conf:16:10: ":" after "log.level" (write key = value)
             gw.conf:17:19: rekey.datagrams: "1e6" is not a whole number (1000 to 281474976710656)
-            gw.conf:18:1: unknown key "nonsense"
+            gw.conf:18:1: unknown key "nonsense" (the README lists every key)
             gw.conf:19:1: no "=" in "just words" (write key = value)
             """
         let parsed = parse(text)
