@@ -213,7 +213,7 @@ enum Namespace {
         // SAFETY: the arguments are terminated strings, ended by a null, alive until the child has started.
         let status = unsafe posix_spawnp(&child, "ip", &actions, nil, pointers, environ)
         unsafe posix_spawn_file_actions_destroy(&actions)
-        unsafe pointers.forEach { unsafe free($0) }
+        for index in unsafe pointers.indices { unsafe free(pointers[index]) }
         guard status == 0 else { return false }
         var result: Int32 = 0
         unsafe waitpid(child, &result, 0)
