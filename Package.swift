@@ -71,7 +71,7 @@ let package = Package(
         .testTarget(name: "TunnelsTests", dependencies: ["Basics", "Buffers", "Tunnels"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Gateway"],
+            name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway"],
             swiftSettings: strict),
         .testTarget(name: "CapturesTests", dependencies: ["Basics", "Buffers", "Captures", "CPcap"], swiftSettings: strict),
         .testTarget(name: "LinuxIOTests", dependencies: ["Basics", "Buffers", "LinuxIO", "CLinux"], swiftSettings: strict),

@@ -10,11 +10,13 @@ public struct FixedArray<Element: ~Copyable>: ~Copyable {
     public init(count: Int, _ make: (Int) -> Element) {
         precondition(count >= 0)
         self.count = count
+        // SAFETY: every element below `count` is initialised here, and stays so until deinit.
         unsafe base = .allocate(capacity: max(count, 1))
         for index in 0..<count { unsafe (base + index).initialize(to: make(index)) }
     }
 
     deinit {
+        // SAFETY: all elements are initialised, and nobody else has the block.
         unsafe base.deinitialize(count: count)
         unsafe base.deallocate()
     }

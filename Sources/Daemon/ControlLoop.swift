@@ -191,7 +191,7 @@ private final class Inbox<Item: Sendable>: Sendable {
 }
 
 extension Logger.Level {
-    init(_ level: EventLevel) {
+    public init(_ level: LogLevel) {
         switch level {
         case .debug: self = .debug
         case .info: self = .info

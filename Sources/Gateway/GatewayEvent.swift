@@ -1,10 +1,7 @@
 // What happens in a gateway that an operator should read about: one value an event, one line in the log.
 
 import Basics
-
-public enum EventLevel: Sendable, Comparable {
-    case debug, info, notice, warning, error
-}
+import Settings
 
 /// Peers by their configured names. `suppressed` counts events of the same kind that were not said because of the rate limit.
 public enum GatewayEvent: Sendable, Hashable {
@@ -20,7 +17,7 @@ public enum GatewayEvent: Sendable, Hashable {
     case replayedInitiation(String, from: Endpoint, suppressed: Int)
     case noCommonCipher(String, suppressed: Int)
 
-    public var level: EventLevel {
+    public var level: LogLevel {
         switch self {
         case .peerUp, .peerRoamed: .notice
         case .keysRenewed: .debug

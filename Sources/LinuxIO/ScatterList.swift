@@ -15,6 +15,7 @@ struct ScatterList: ~Copyable, @unchecked Sendable {
 
     init(count: Int) {
         self.count = count
+        // SAFETY: each array is initialised for `count` elements and stays so until deinit; its elements are plain C values.
         unsafe messages = .allocate(capacity: count)
         unsafe parts = .allocate(capacity: count)
         unsafe addresses = .allocate(capacity: count)
@@ -26,6 +27,7 @@ struct ScatterList: ~Copyable, @unchecked Sendable {
     }
 
     deinit {
+        // SAFETY: allocated in init, by this value alone.
         unsafe messages.deallocate()
         unsafe parts.deallocate()
         unsafe addresses.deallocate()

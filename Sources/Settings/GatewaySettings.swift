@@ -78,7 +78,19 @@ public enum CipherChoice: String, CaseIterable, Hashable, Sendable {
     case chaCha20Poly1305 = "chacha20-poly1305"
 }
 
-/// The least important event that is logged.
-public enum LogLevel: String, CaseIterable, Hashable, Sendable {
+/// How important an event is, the least important first; as a setting, the least important that is logged.
+public enum LogLevel: String, CaseIterable, Hashable, Sendable, Comparable {
     case debug, info, notice, warning, error
+
+    private var rank: Int {
+        switch self {
+        case .debug: 0
+        case .info: 1
+        case .notice: 2
+        case .warning: 3
+        case .error: 4
+        }
+    }
+
+    public static func < (a: LogLevel, b: LogLevel) -> Bool { a.rank < b.rank }
 }

@@ -70,30 +70,17 @@ public struct SessionKey: ~Copyable {
     /// Precondition: at least `SealedLayout.overhead` octets.
     public func seal(_ datagram: inout MutableRawSpan, counter: UInt64) {
         precondition(datagram.byteCount >= SealedLayout.overhead)
-        let textCount = datagram.byteCount &- SealedLayout.overhead
-        // SAFETY: header, text and tag lie within the datagram, as checked; in place is allowed by both functions.
-        unsafe datagram.withUnsafeMutableBytes { buffer in
-            let start = unsafe buffer.baseAddress.unsafelyUnwrapped
-            let text = unsafe (start + SealedLayout.headerBytes).assumingMemoryBound(to: UInt8.self)
-            let tag = unsafe text + textCount
-            var header = unsafe Header(start)
-            var nonce = Nonce(counter)
-            let key = unsafe state
-            unsafe withUnsafeBytes(of: &header) { associated in
-                let associated = unsafe associated.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-                unsafe withUnsafeBytes(of: &nonce) { number in
-                    let number = unsafe number.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-                    switch cipher {
-                    case .aes256gcm:
-                        _ = unsafe crypto_aead_aes256gcm_encrypt_detached_afternm(
-                            text, tag, nil, text, UInt64(textCount), associated, UInt64(SealedLayout.headerBytes), nil,
-                            number, key.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self))
-                    case .chacha20poly1305:
-                        _ = unsafe crypto_aead_chacha20poly1305_ietf_encrypt_detached(
-                            text, tag, nil, text, UInt64(textCount), associated, UInt64(SealedLayout.headerBytes), nil,
-                            number, key.assumingMemoryBound(to: UInt8.self))
-                    }
-                }
+        // SAFETY: the parts lie within the datagram; in place is allowed by both functions; the state holds this cipher's.
+        _ = unsafe withParts(of: &datagram, counter) { parts in
+            switch cipher {
+            case .aes256gcm:
+                unsafe crypto_aead_aes256gcm_encrypt_detached_afternm(
+                    parts.text, parts.tag, nil, parts.text, parts.textCount, parts.associated, Parts.associatedCount, nil,
+                    parts.nonce, state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self))
+            case .chacha20poly1305:
+                unsafe crypto_aead_chacha20poly1305_ietf_encrypt_detached(
+                    parts.text, parts.tag, nil, parts.text, parts.textCount, parts.associated, Parts.associatedCount, nil,
+                    parts.nonce, state.assumingMemoryBound(to: UInt8.self))
             }
         }
     }
@@ -101,29 +88,50 @@ public struct SessionKey: ~Copyable {
     /// Opens in place; the text is then at `SealedLayout.headerBytes`. False when it does not authenticate, or is too short.
     public func open(_ datagram: inout MutableRawSpan, counter: UInt64) -> Bool {
         guard datagram.byteCount >= SealedLayout.overhead else { return false }
-        let textCount = datagram.byteCount &- SealedLayout.overhead
         // SAFETY: as in `seal`.
+        return unsafe withParts(of: &datagram, counter) { parts in
+            switch cipher {
+            case .aes256gcm:
+                unsafe crypto_aead_aes256gcm_decrypt_detached_afternm(
+                    parts.text, nil, parts.text, parts.textCount, parts.tag, parts.associated, Parts.associatedCount,
+                    parts.nonce, state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self))
+            case .chacha20poly1305:
+                unsafe crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+                    parts.text, nil, parts.text, parts.textCount, parts.tag, parts.associated, Parts.associatedCount,
+                    parts.nonce, state.assumingMemoryBound(to: UInt8.self))
+            }
+        } == 0
+    }
+
+    /// Where libsodium finds what it works on; valid during one call.
+    @unsafe
+    private struct Parts {
+        static let associatedCount = UInt64(SealedLayout.headerBytes)
+
+        let text: UnsafeMutablePointer<UInt8>
+        let textCount: UInt64
+        let tag: UnsafeMutablePointer<UInt8>
+        let associated: UnsafePointer<UInt8>
+        let nonce: UnsafePointer<UInt8>
+    }
+
+    /// Lends the parts of a datagram. Precondition: it has at least `SealedLayout.overhead` octets.
+    @inline(__always)
+    private func withParts(of datagram: inout MutableRawSpan, _ counter: UInt64, _ body: (Parts) -> Int32) -> Int32 {
+        let textCount = datagram.byteCount &- SealedLayout.overhead
+        // SAFETY: header, text and tag lie within the datagram by the precondition; header and nonce live on this frame.
         return unsafe datagram.withUnsafeMutableBytes { buffer in
             let start = unsafe buffer.baseAddress.unsafelyUnwrapped
             let text = unsafe (start + SealedLayout.headerBytes).assumingMemoryBound(to: UInt8.self)
-            let tag = unsafe text + textCount
             var header = unsafe Header(start)
             var nonce = Nonce(counter)
-            let key = unsafe state
             return unsafe withUnsafeBytes(of: &header) { associated in
-                let associated = unsafe associated.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-                return unsafe withUnsafeBytes(of: &nonce) { number in
-                    let number = unsafe number.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-                    switch cipher {
-                    case .aes256gcm:
-                        return unsafe crypto_aead_aes256gcm_decrypt_detached_afternm(
-                            text, nil, text, UInt64(textCount), tag, associated, UInt64(SealedLayout.headerBytes), number,
-                            key.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self)) == 0
-                    case .chacha20poly1305:
-                        return unsafe crypto_aead_chacha20poly1305_ietf_decrypt_detached(
-                            text, nil, text, UInt64(textCount), tag, associated, UInt64(SealedLayout.headerBytes), number,
-                            key.assumingMemoryBound(to: UInt8.self)) == 0
-                    }
+                unsafe withUnsafeBytes(of: &nonce) { number in
+                    unsafe body(
+                        Parts(
+                            text: text, textCount: UInt64(textCount), tag: text + textCount,
+                            associated: associated.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self),
+                            nonce: number.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)))
                 }
             }
         }

@@ -1,6 +1,7 @@
 // New keys while frames flow: none lost, none doubled, in order, and the old keys are forgotten.
 
 import Basics
+import Settings
 import Testing
 import Tunnels
 

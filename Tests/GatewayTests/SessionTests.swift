@@ -1,6 +1,7 @@
 // Tunnels coming up, staying up and coming back, on wires of every kind.
 
 import Basics
+import Settings
 import Testing
 import Tunnels
 
