@@ -18,6 +18,8 @@ public struct ParsedSettings: Sendable {
     public let pskFile: String?
     /// The ports that are complete, even where other keys are wrong; sorted by name.
     public let ports: [PortSettings]
+    /// The peers that are complete, even where other keys are wrong; sorted by name.
+    public let peers: [PeerSettings]
     private let sources: SourceMap
 
     /// A problem that the caller found with what a key names: at the key's value; for a key that is not in the file, at the
@@ -32,6 +34,7 @@ public struct ParsedSettings: Sendable {
         keyFile = check.keyFile
         pskFile = check.pskFile
         ports = check.ports
+        peers = check.peers
         sources = SourceMap(check.reading.document)
         settings = diagnostics.isEmpty ? check.settings : nil
     }
@@ -72,7 +75,7 @@ private struct GatewayCheck {
         }
     }
 
-    private var peers: [PeerSettings] {
+    var peers: [PeerSettings] {
         draft.peers.keys.sorted().compactMap { name in
             guard let peer = draft.peers[name], let key = peer.key else { return nil }
             return PeerSettings(name: name, key: key, address: peer.address)

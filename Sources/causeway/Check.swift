@@ -56,7 +56,7 @@ struct LoadedSettings {
                 problems.append(parsed.diagnostic(at: "port.\(port.name).filter", error.problem, hint: error.hint))
             }
         }
-        if let identity, let own = parsed.settings?.peers.first(where: { $0.key == identity.publicKey }) {
+        if let identity, let own = parsed.peers.first(where: { $0.key == identity.publicKey }) {
             problems.append(
                 parsed.diagnostic(
                     at: "peer.\(own.name).key", "this is our own public key",

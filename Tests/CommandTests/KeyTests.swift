@@ -176,6 +176,10 @@ struct KeyTests {
         #expect(
             run.err == "gw.conf:8:16: this is our own public key "
                 + "(each gateway has a key of its own; causeway pubkey FILE prints the peer's)\n")
+        // It is one of several problems, not the last one to be found.
+        try place.write("gw.conf", configuration("peer.ams.key = \(own)\nlisen = 1\n"))
+        let both = try place.run("check", "gw.conf").err
+        #expect(both.contains("gw.conf:8:16: this is our own public key") && both.contains("unknown key \"lisen\""))
     }
 
     @Test func whatCannotBeRead() throws {
