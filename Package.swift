@@ -28,7 +28,10 @@ let package = Package(
         .target(name: "Basics", swiftSettings: strict),
         .target(name: "Buffers", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "Wire", dependencies: ["Basics"], swiftSettings: strict),
-        .target(name: "Switching", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
+        .target(
+            name: "Switching",
+            dependencies: ["Basics", "Buffers", "Wire", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
@@ -67,7 +70,7 @@ let package = Package(
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .testTarget(name: "BuffersTests", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
         .testTarget(name: "WireTests", dependencies: ["Basics", "Wire"], swiftSettings: strict),
-        .testTarget(name: "SwitchingTests", dependencies: ["Basics", "Buffers", "Switching"], swiftSettings: strict),
+        .testTarget(name: "SwitchingTests", dependencies: ["Basics", "Buffers", "Wire", "Switching"], swiftSettings: strict),
         .testTarget(name: "TunnelsTests", dependencies: ["Basics", "Buffers", "Tunnels"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
         .testTarget(

@@ -34,30 +34,7 @@ public struct Endpoint: Hashable, Comparable, Sendable, BitwiseCopyable {
 extension Endpoint: CustomStringConvertible {
     /// `192.0.2.1:7117` or, in the form of RFC 5952, `[2001:db8::1]:7117`.
     public var description: String {
-        if let v4 = ipv4 {
-            return "\(v4 >> 24).\(v4 >> 16 & 255).\(v4 >> 8 & 255).\(v4 & 255):\(port)"
-        }
-        return "[\(ipv6Text)\(scope == 0 ? "" : "%\(scope)")]:\(port)"
-    }
-
-    private var ipv6Text: String {
-        let groups = (0..<8).map { index -> UInt16 in
-            let half = index < 4 ? high : low
-            return UInt16(truncatingIfNeeded: half >> UInt64(48 - 16 * (index % 4)))
-        }
-        // The longest run of at least two zero groups, the first of equals, becomes "::".
-        var best = (start: 0, length: 1)
-        var start = 0
-        while start < 8 {
-            var end = start
-            while end < 8 && groups[end] == 0 { end += 1 }
-            if end - start > best.length { best = (start, end - start) }
-            start = end + 1
-        }
-        func text(_ part: ArraySlice<UInt16>) -> String {
-            part.map { String($0, radix: 16) }.joined(separator: ":")
-        }
-        if best.length < 2 { return text(groups[...]) }
-        return text(groups[..<best.start]) + "::" + text(groups[(best.start + best.length)...])
+        let address = IPAddress(high: high, low: low)
+        return ipv4 != nil ? "\(address):\(port)" : "[\(address)\(scope == 0 ? "" : "%\(scope)")]:\(port)"
     }
 }
