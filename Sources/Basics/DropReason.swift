@@ -12,6 +12,11 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case filtered
     // Switching.
     case linkConstrained
+    case unwanted
+    case invalidScope
+    case multicastRate
+    case membershipFromMesh
+    case snoopQueueFull
     case forGateway
     case sameSegment
     case splitHorizon
@@ -46,6 +51,11 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .badOffload: "bad-offload"
         case .filtered: "filtered"
         case .linkConstrained: "link-constrained"
+        case .unwanted: "unwanted"
+        case .invalidScope: "invalid-scope"
+        case .multicastRate: "multicast-rate"
+        case .membershipFromMesh: "membership-from-mesh"
+        case .snoopQueueFull: "snoop-queue-full"
         case .forGateway: "for-gateway"
         case .sameSegment: "same-segment"
         case .splitHorizon: "split-horizon"
@@ -92,7 +102,12 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .captureTruncated: "the LAN port handed over only a part of the frame"
         case .badOffload: "offload metadata that does not fit the frame"
         case .filtered: "the port's filter refused it"
-        case .linkConstrained: "sent to 01:80:c2:00:00:00-0f, which never cross a bridge"
+        case .linkConstrained: "sent to 01:80:c2:00:00:00-0f, which cross only where bridge.forward-mask lets them"
+        case .unwanted: "multicast that no other port and no site has asked for"
+        case .invalidScope: "an IPv6 group of scope 0 or 1, which never leaves a host"
+        case .multicastRate: "multicast that is not IP, beyond multicast.other.limit"
+        case .membershipFromMesh: "an IGMP or MLD message from another site: they never cross a tunnel"
+        case .snoopQueueFull: "more IGMP and MLD messages than control could take"
         case .forGateway: "addressed to the LAN port's own interface: this machine's business, not the segment's"
         case .sameSegment: "the destination is on the port it came from"
         case .splitHorizon: "came from the mesh for a host at another site"

@@ -112,4 +112,9 @@ public struct PortSet: Hashable, Sendable, BitwiseCopyable {
     @inlinable public func removing(_ port: PortIndex) -> PortSet {
         PortSet(rawValue: rawValue & ~PortSet(port).rawValue)
     }
+
+    @inlinable public func union(_ other: PortSet) -> PortSet { PortSet(rawValue: rawValue | other.rawValue) }
+    @inlinable public func inserting(_ port: PortIndex) -> PortSet { union(PortSet(port)) }
+    /// The members in ascending order.
+    public var members: [PortIndex] { (0..<Limits.ports).map { PortIndex($0) }.filter { contains($0) } }
 }

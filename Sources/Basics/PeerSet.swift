@@ -30,6 +30,17 @@ public struct PeerSet: Hashable, Sendable, BitwiseCopyable {
 
     @inlinable public static var wordCount: Int { 4 }
 
+    public mutating func remove(_ peer: PeerIndex) {
+        let bit: UInt64 = 1 << UInt64(peer.rawValue & 63)
+        switch peer.rawValue >> 6 {
+        case 0: word0 &= ~bit
+        case 1: word1 &= ~bit
+        case 2: word2 &= ~bit
+        case 3: word3 &= ~bit
+        default: break
+        }
+    }
+
     public mutating func insert(_ peer: PeerIndex) {
         let bit: UInt64 = 1 << UInt64(peer.rawValue & 63)
         switch peer.rawValue >> 6 {

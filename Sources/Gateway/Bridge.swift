@@ -3,9 +3,11 @@
 // mesh, never a link-constrained address, never what is addressed to the port's own interface (a LAN port on the WAN's
 // interface by mistake would feed the tunnel to itself), never learned from a group or zero source.
 //
-//                       destination known          unknown unicast, broadcast, multicast
-//     from a port       that port, or that peer    all other ports and all peers
-//     from a peer       that port, or nowhere      all ports
+//                       destination known          unknown unicast, broadcast    IP multicast
+//     from a port       that port, or that peer    all other ports, all peers    ports and peers of its entry
+//     from a peer       that port, or nowhere      all ports                     ports of its entry
+//
+// IGMP and MLD go to control, which forwards them itself; 224.0.0.0/24 and ff02::1 are flooded like broadcast.
 
 import Basics
 import Buffers
@@ -18,8 +20,19 @@ public struct Bridge: ~Copyable {
     public var frames: FrameArena
     public internal(set) var counters: LaneCounters
     public internal(set) var macs: MACTable
+    let forwarding: ForwardingTable
+    private let tallies: TallyBoard
+    private let punts: ByteQueue
+    /// Ports whose messages control could not be given, until it has been told.
+    var overflowed = PortSet.none
 
     private let allPorts: PortSet
+    private let isSnooping: Bool
+    private let forwardMask: UInt16
+    /// Frames of multicast that is not IP: how many a second, since when, and how many there were.
+    private let otherLimit: Int
+    private var otherSince = Instant.zero
+    private var otherCount = 0
     /// Each port's own interface; the broadcast address, which never gets that far, where it has none.
     private var portAddresses: FixedArray<MACAddress>
     var links: FixedArray<PeerLink>
@@ -27,13 +40,19 @@ public struct Bridge: ~Copyable {
     var dirty: FixedArray<UInt16>
     var dirtyCount = 0
 
-    init(_ configuration: LaneConfiguration, layout: CounterLayout, secret: HashSecret) {
+    init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
         allPorts = PortSet(first: configuration.ports)
+        isSnooping = configuration.isSnooping
+        forwardMask = configuration.forwardMask
+        otherLimit = configuration.otherMulticastLimit
+        forwarding = ForwardingTable(mailbox.forwarding, secret: mailbox.secret)
+        tallies = mailbox.tallies
+        punts = mailbox.punts
         portAddresses = FixedArray(count: configuration.ports) { index in
             index < configuration.portAddresses.count ? configuration.portAddresses[index] ?? .broadcast : .broadcast
         }
         frames = FrameArena(byteCapacity: 1 << 20, frameCapacity: 16_384)
-        counters = LaneCounters(layout: layout)
+        counters = LaneCounters(layout: mailbox.layout)
         macs = MACTable(
             limit: configuration.macLimit, ageing: configuration.macAgeing,
             locations: Location.count(peers: configuration.peers), secret: secret)
@@ -46,8 +65,11 @@ public struct Bridge: ~Copyable {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         _ = macs.learn(header.source, on: header.vlan, from: Location(port), at: now)
-        if header.destination.isLinkConstrained { return counters.add(.linkConstrained) }
-        if header.destination.isGroup { return flood(frame, port) }
+        if isBlocked(header.destination) { return counters.add(.linkConstrained) }
+        if header.destination.isGroup {
+            if header.destination == .broadcast || !isSnooping { return flood(frame, port) }
+            return switchGroupFromPort(frame, header, port, now)
+        }
         if header.destination == portAddresses[port.index] { return counters.add(.forGateway) }
         guard let place = macs.lookup(header.destination, on: header.vlan, at: now) else { return flood(frame, port) }
         guard let other = place.port else {
@@ -62,6 +84,117 @@ public struct Bridge: ~Copyable {
     mutating func switchFromPort(in block: borrowing OwnedBytes, count: Int, _ port: PortIndex, _ now: Instant) {
         switchFromPort(block.bytes(at: 0, count: count), port, now)
     }
+
+    // MARK: Multicast
+
+    private func isBlocked(_ destination: MACAddress) -> Bool {
+        destination.isLinkConstrained && forwardMask >> UInt16(truncatingIfNeeded: destination.rawValue & 15) & 1 == 0
+    }
+
+    private mutating func switchGroupFromPort(_ frame: RawSpan, _ header: FrameHeader, _ port: PortIndex, _ now: Instant) {
+        let multicast = MulticastHeader(frame, header)
+        switch multicast.kind {
+        case .data: forward(frame, header.vlan, multicast, port)
+        case .everywhere, .unknownIGMP: flood(frame, port)
+        case .membership: punt(frame, port)
+        case .discovery, .pim:
+            punt(frame, port)
+            flood(frame, port)
+        case .invalidScope: counters.add(.invalidScope)
+        case .other:
+            if admitOther(now) { flood(frame, port) } else { counters.add(.multicastRate) }
+        }
+    }
+
+    /// To the ports and the peers of the entry.
+    private mutating func forward(_ frame: RawSpan, _ vlan: VLAN, _ multicast: MulticastHeader, _ port: PortIndex) {
+        guard let entry = forwarding.find(vlan, group: multicast.group, source: multicast.source) else {
+            return counters.add(.unwanted)
+        }
+        let ports = entry.ports.removing(port)
+        if ports.isEmpty && entry.peers.isEmpty {
+            return counters.add(entry.ports.isEmpty ? .unwanted : .sameSegment)
+        }
+        tallies.add(entry.cell, bytes: frame.byteCount, fromMesh: false)
+        if !ports.isEmpty && !frames.append(frame, to: ports) {
+            counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
+        }
+        for index in 0..<PeerSet.wordCount {
+            var bits = entry.peers.word(index)
+            while bits != 0 {
+                let peer = index &* 64 &+ bits.trailingZeroBitCount
+                bits &= bits &- 1
+                if peer < links.count { pack(frame, peer) }
+            }
+        }
+    }
+
+    /// The ports for a group frame of a peer; `nil` when it goes nowhere, and has been counted.
+    private mutating func portsForGroup(_ frame: RawSpan, _ header: FrameHeader) -> PortSet? {
+        let multicast = MulticastHeader(frame, header)
+        switch multicast.kind {
+        case .data:
+            let entry = forwarding.find(header.vlan, group: multicast.group, source: multicast.source)
+            guard let entry, !entry.ports.isEmpty else {
+                counters.add(.unwanted)
+                return nil
+            }
+            tallies.add(entry.cell, bytes: frame.byteCount, fromMesh: true)
+            return entry.ports
+        case .membership:
+            counters.add(.membershipFromMesh)
+            return nil
+        case .invalidScope:
+            counters.add(.invalidScope)
+            return nil
+        case .everywhere, .unknownIGMP, .discovery, .pim, .other: return allPorts
+        }
+    }
+
+    private mutating func admitOther(_ now: Instant) -> Bool {
+        if now - otherSince >= .seconds(1) {
+            otherSince = now
+            otherCount = 0
+        }
+        otherCount &+= 1
+        return otherCount <= otherLimit
+    }
+
+    /// Hands a frame to the snooper.
+    private mutating func punt(_ frame: RawSpan, _ port: PortIndex) {
+        if punts.push(frame, tag: QueuedBytes.frame(UInt32(port.rawValue)).tag) {
+            counters.addSnooped()
+        } else {
+            counters.add(.snoopQueueFull)
+            overflowed = overflowed.inserting(port)
+        }
+    }
+
+    /// Hands a segment of a peer's control channel to control; what does not fit is sent again.
+    mutating func punt(segment: RawSpan, from peer: PeerIndex) {
+        if !punts.push(segment, tag: QueuedBytes.segment(peer).tag, leaving: 1 << 19) { counters.add(.puntQueueFull) }
+    }
+
+    mutating func punt(segmentIn reassemblers: borrowing FixedArray<Reassembler>, count: Int, from peer: PeerIndex) {
+        punt(segment: reassemblers[peer.index].joinedRecord(count), from: peer)
+    }
+
+    /// A frame of control's, in the first `count` octets of a block, for LAN ports.
+    mutating func deliver(_ block: borrowing OwnedBytes, count: Int, to ports: PortSet) {
+        let ports = PortSet(rawValue: ports.rawValue & allPorts.rawValue)
+        if !ports.isEmpty && !frames.append(block.bytes(at: 0, count: count), to: ports) {
+            counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
+        }
+    }
+
+    /// A segment of our control channel to a peer; lost while there is no session, and sent again by the channel.
+    mutating func pack(segmentIn block: borrowing OwnedBytes, count: Int, for peer: PeerIndex) {
+        guard peer.index < links.count, links[peer.index].hasSender, count > 0 else { return }
+        guard links[peer.index].append(control: block.bytes(at: 0, count: count)) else { return }
+        if !links[peer.index].isDirty { markDirty(peer.index) }
+    }
+
+    // MARK: Flooding
 
     private mutating func flood(_ frame: RawSpan, _ port: PortIndex) {
         let others = allPorts.removing(port)
@@ -95,10 +228,15 @@ public struct Bridge: ~Copyable {
         counters.add(peer, .framesIn)
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
-        if header.destination.isLinkConstrained { return counters.add(.linkConstrained) }
+        if isBlocked(header.destination) { return counters.add(.linkConstrained) }
         _ = macs.learn(header.source, on: header.vlan, from: Location(peer), at: now)
         var ports = allPorts
-        if !header.destination.isGroup, let place = macs.lookup(header.destination, on: header.vlan, at: now) {
+        if header.destination.isGroup {
+            if header.destination != .broadcast && isSnooping {
+                guard let members = portsForGroup(frame, header) else { return }
+                ports = members
+            }
+        } else if let place = macs.lookup(header.destination, on: header.vlan, at: now) {
             guard let port = place.port else { return counters.add(.splitHorizon) }
             ports = PortSet(port)
         }

@@ -198,15 +198,16 @@ extension ControlCore {
         if peers[index].isUp {
             actions.append(.log(.keysRenewed(peers[index].name)))
         } else {
-            markUp(index)
+            markUp(index, now)
         }
     }
 
-    private mutating func markUp(_ index: Int) {
+    private mutating func markUp(_ index: Int, _ now: Instant) {
         peers[index].isUp = true
         peers[index].nextInitiation = nil
         peers[index].attempts = 0
         command(.setPeer(PeerIndex(index), isUp: true))
+        handlePeerUp(index, now)
         guard let endpoint = peers[index].endpoint, let cipher = peers[index].newest?.cipher else { return }
         actions.append(.log(.peerUp(peers[index].name, endpoint: endpoint, cipher: cipher.name)))
     }
@@ -216,7 +217,7 @@ extension ControlCore {
         let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
         peers[index].endpoint = endpoint
         if !peers[index].isUp {
-            if peers[index].newest != nil { markUp(index) }
+            if peers[index].newest != nil { markUp(index, now) }
         } else if hasMoved, let suppressed = peers[index].roamingLimiter.admit(at: now) {
             actions.append(.log(.peerRoamed(peers[index].name, to: endpoint, suppressed: suppressed)))
         }
@@ -241,6 +242,7 @@ extension ControlCore {
         peers[index].isUp = false
         peers[index].attempts = 0
         command(.setPeer(PeerIndex(index), isUp: false))
+        handlePeerDown(index, now)
         let silence = peers[index].lastHeard.map { now - $0 } ?? .zero
         actions.append(.log(.peerDown(peers[index].name, silentFor: silence / 1_000_000 * 1_000_000)))
         peers[index].nextInitiation = now

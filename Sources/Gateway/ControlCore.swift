@@ -42,10 +42,13 @@ public struct ControlConfiguration: Sendable {
     public var keepalive: Interval
     public var rekeyTime: Interval
     public var rekeyDatagrams: UInt64
+    /// Its `peers` are as many as the peers here.
+    public var snooping: SnoopingConfiguration
 
     public init(
         identity: KeyPair, presharedKey: [UInt8]? = nil, peers: [Peer], ciphers: CipherSet = .supported,
-        keepalive: Interval = .seconds(1), rekeyTime: Interval = .seconds(120), rekeyDatagrams: UInt64 = 1 << 32
+        keepalive: Interval = .seconds(1), rekeyTime: Interval = .seconds(120), rekeyDatagrams: UInt64 = 1 << 32,
+        snooping: SnoopingConfiguration? = nil, ports: Int = 1
     ) {
         self.identity = identity
         self.presharedKey = presharedKey ?? [UInt8](repeating: 0, count: 32)
@@ -54,8 +57,8 @@ public struct ControlConfiguration: Sendable {
         self.keepalive = keepalive
         self.rekeyTime = rekeyTime
         self.rekeyDatagrams = rekeyDatagrams
+        self.snooping = snooping ?? SnoopingConfiguration(ports: ports, peers: peers.count)
     }
-
 }
 
 /// What the driver has to do for control.
@@ -86,8 +89,14 @@ public struct PeerSnapshot: Sendable, Hashable {
 public struct ControlCore: Sendable {
     public let configuration: ControlConfiguration
     var peers: [PeerState]
+    /// Multicast: groups, routers, queriers, and what other sites want.
+    public internal(set) var snooper: Snooper
     var random: any RandomNumberGenerator & Sendable
-    private let mailbox: LaneMailbox
+    let mailbox: LaneMailbox
+    /// Frames of ours that found the queue to the lane full.
+    public internal(set) var unsentFrames: UInt64 = 0
+    /// Control messages of kinds that are not known here.
+    public internal(set) var unknownMessages: UInt64 = 0
     /// Nanoseconds since 1970 at the driver's `Instant.zero`.
     private var wallClockAtZero: UInt64
     private var lastTimestamp: UInt64 = 0
@@ -122,6 +131,11 @@ public struct ControlCore: Sendable {
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0) }
+        precondition(configuration.snooping.peers == configuration.peers.count)
+        let plan = ForwardingPlan(table: mailbox.forwarding, tallies: mailbox.tallies, secret: mailbox.secret)
+        var seeds = SeededRandom(seed: self.random.next())
+        snooper = Snooper(
+            configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
         for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
     }
 
@@ -146,8 +160,12 @@ public struct ControlCore: Sendable {
                 listings.append((token, listing))
                 listing = []
                 if listingToken == token { listingToken = nil }
+            case .snoopOverflow(let ports): handleOverflow(ports, now)
             }
         }
+        // After the events: a peer whose segments came behind its first datagram is up by then.
+        handlePunts(at: now)
+        drive(at: now)
         flushCommands()
     }
 
@@ -171,12 +189,14 @@ public struct ControlCore: Sendable {
             checkRenewal(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
+        handleMulticastTimeout(now)
+        drive(at: now)
         flushCommands()
     }
 
     /// When to call `handleTimeout` next.
     public var nextTimeout: Instant {
-        var next = Instant.distantFuture
+        var next = nextMulticastTimeout
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
             for session in peer.sessions { next = min(next, session.expires) }

@@ -21,7 +21,8 @@ public struct GatewayCore: ~Copyable {
         wallClock: UInt64, at now: Instant
     ) {
         var random = random
-        mailbox = LaneMailbox(ports: configuration.ports, peers: configuration.peers)
+        mailbox = LaneMailbox(
+            ports: configuration.ports, peers: configuration.peers, secret: HashSecret(using: &random))
         lane = LaneCore(configuration, mailbox: mailbox, secret: HashSecret(using: &random))
         self.control = ControlCore(control, mailbox: mailbox, random: random, wallClock: wallClock, at: now)
     }
@@ -38,7 +39,8 @@ public struct GatewayCore: ~Copyable {
         repeat {
             control.handleEvents(at: now)
             lane.handleCommands(at: now)
-        } while !mailbox.events.isEmpty || !mailbox.commands.isEmpty
+            // What waits for a drained lane waits for the next call.
+        } while mailbox.hasWorkForControl || !mailbox.commands.isEmpty || (!mailbox.outbound.isEmpty && !lane.wantsDrain)
         lane.finishBatch(at: now)
     }
 }

@@ -2,6 +2,7 @@
 
 import Basics
 import Settings
+import Switching
 
 /// Peers by their configured names. `suppressed` counts events of the same kind that were not said because of the rate limit.
 public enum GatewayEvent: Sendable, Hashable {
@@ -16,6 +17,7 @@ public enum GatewayEvent: Sendable, Hashable {
     case unauthenticResponse(String, from: Endpoint, suppressed: Int)
     case replayedInitiation(String, from: Endpoint, suppressed: Int)
     case noCommonCipher(String, suppressed: Int)
+    case multicast(SnoopEvent)
 
     public var level: LogLevel {
         switch self {
@@ -25,6 +27,7 @@ public enum GatewayEvent: Sendable, Hashable {
             .replayedInitiation:
             .warning
         case .noCommonCipher: .error
+        case .multicast(let event): event.level
         }
     }
 
@@ -54,6 +57,7 @@ public enum GatewayEvent: Sendable, Hashable {
                 + again(suppressed)
         case .noCommonCipher(let name, let suppressed):
             "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
+        case .multicast(let event): event.message
         }
     }
 

@@ -24,6 +24,8 @@ extension LaneCore {
                 scheduleTimeout(at: now)
             }
         }
+        bridge.forwarding.acknowledge()
+        handleOutbound()
     }
 
     private mutating func install(_ session: SessionInstallation, _ now: Instant) {

@@ -29,6 +29,12 @@ public struct LaneConfiguration: Sendable {
     public var keepalive: Interval
     /// The address of each port's own interface, where it has one: frames to it are for this machine, and stay.
     public var portAddresses: [MACAddress?] = []
+    /// False: multicast goes everywhere.
+    public var isSnooping = true
+    /// Frames a second of multicast that is not IP.
+    public var otherMulticastLimit = 10_000
+    /// Bit n lets 01:80:c2:00:00:0n through (rule 43).
+    public var forwardMask: UInt16 = 0
 
     public init(
         ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),
@@ -63,11 +69,14 @@ public struct LaneCore: ~Copyable {
     // The mailbox's parts, held here so that reaching them counts no references.
     let events: SPSCQueue<LaneEvent>
     let commands: SPSCQueue<LaneCommand>
+    private let outbound: ByteQueue
     private let board: CounterBoard
     var sessions: FixedArray<ReceiveSession>
     private var reassemblers: FixedArray<Reassembler>
     /// Segments of a super-frame, one at a time.
     private var segment: OwnedBytes
+    /// What control sends, one message at a time.
+    private var scratch: OwnedBytes
     /// When something must be done though nothing arrives.
     public private(set) var nextTimeout = Instant.zero
     var listing: MACListing?
@@ -88,10 +97,12 @@ public struct LaneCore: ~Copyable {
         events = mailbox.events
         commands = mailbox.commands
         board = mailbox.board
-        bridge = Bridge(configuration, layout: mailbox.layout, secret: secret)
+        outbound = mailbox.outbound
+        bridge = Bridge(configuration, mailbox: mailbox, secret: secret)
         reassemblers = FixedArray(count: configuration.peers) { _ in Reassembler(datagramSize: Limits.frameBytes) }
         sessions = FixedArray(count: configuration.peers * StreamIdentifier.slotsPerPeer) { _ in ReceiveSession() }
         segment = OwnedBytes(count: Limits.frameBytes)
+        scratch = OwnedBytes(count: ByteQueue.largestMessage)
     }
 
     // MARK: From the LAN
@@ -241,7 +252,9 @@ public struct LaneCore: ~Copyable {
             switch reassemblers[peer.index].next(&cursor, text, stream: stream, counter: counter, at: now) {
             case .record(.frame, let offset, let count):
                 bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, now)
-            case .record(.control, _, _), .skipped: break
+            case .record(.control, let offset, let count):
+                bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
+            case .skipped: break
             case .partial: deliverJoined(peer, stream, counter, now)
             case .malformed: return bridge.counters.add(.malformedPacking)
             case .end: return
@@ -251,7 +264,11 @@ public struct LaneCore: ~Copyable {
 
     private mutating func deliverJoined(_ peer: PeerIndex, _ stream: UInt32, _ counter: UInt64, _ now: Instant) {
         while let (kind, count) = reassemblers[peer.index].join(stream: stream, counter: counter, at: now) {
-            if kind == .frame { bridge.switchFromPeer(joinedIn: reassemblers, count: count, peer, now) }
+            if kind == .frame {
+                bridge.switchFromPeer(joinedIn: reassemblers, count: count, peer, now)
+            } else {
+                bridge.punt(segmentIn: reassemblers, count: count, from: peer)
+            }
         }
     }
 
@@ -275,6 +292,7 @@ public struct LaneCore: ~Copyable {
                 bridge.links[peer].noteRenewalSaid()
             }
         }
+        if !bridge.overflowed.isEmpty && events.push(.snoopOverflow(bridge.overflowed)) { bridge.overflowed = .none }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {
             publish(at: now)
@@ -355,6 +373,19 @@ public struct LaneCore: ~Copyable {
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
         bridge.frames.removeAll()
+    }
+
+    // MARK: From control
+
+    /// Frames that control puts on ports, and segments of its channels. Stops when there is no room for more.
+    mutating func handleOutbound() {
+        while !outbound.isEmpty && !wantsDrain {
+            guard let (tag, count) = outbound.popInto(&scratch) else { return }
+            switch QueuedBytes(tag: tag) {
+            case .frame(let ports): bridge.deliver(scratch, count: count, to: PortSet(rawValue: UInt16(truncatingIfNeeded: ports)))
+            case .segment(let peer): bridge.pack(segmentIn: scratch, count: count, for: peer)
+            }
+        }
     }
 
     // MARK: Time

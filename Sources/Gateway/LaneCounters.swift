@@ -21,6 +21,8 @@ public enum PeerCounter: Int, CaseIterable, Sendable {
 public enum LaneGauge: Int, CaseIterable, Sendable {
     /// Entries of the MAC table, and how often one moved or was pushed out since the start.
     case macs, macMoves, macEvictions
+    /// Frames that were handed to the snooper.
+    case snooped
 }
 
 /// Where each counter stands: drops first, then gauges, ports, peers. Bytes of ports are frames' octets without the frame
@@ -99,6 +101,9 @@ public struct LaneCounters: ~Copyable {
 
     @inline(__always)
     mutating func set(_ gauge: LaneGauge, to value: UInt64) { totals[layout.index(gauge)] = value }
+
+    @inline(__always)
+    mutating func addSnooped() { totals[layout.index(.snooped)] &+= 1 }
 
     @inline(__always)
     mutating func add(_ port: PortIndex, _ counter: PortCounter, _ amount: UInt64 = 1) {

@@ -44,6 +44,28 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case macRow(MACEntry)
     /// All rows of that listing have been said.
     case macRowsEnd(token: UInt32)
+    /// IGMP or MLD messages of these ports found the queue to control full.
+    case snoopOverflow(PortSet)
+}
+
+/// What a message in the two byte queues between a lane and control is.
+enum QueuedBytes {
+    /// A frame: from a port to control, or from control to a set of ports.
+    case frame(UInt32)
+    /// A segment of a peer's control channel, either way.
+    case segment(PeerIndex)
+
+    var tag: UInt64 {
+        switch self {
+        case .frame(let ports): UInt64(ports)
+        case .segment(let peer): 1 << 32 | UInt64(peer.rawValue)
+        }
+    }
+
+    init(tag: UInt64) {
+        let low = UInt32(truncatingIfNeeded: tag)
+        self = tag >> 32 == 0 ? .frame(low) : .segment(PeerIndex(Int(low)))
+    }
 }
 
 /// A session's keys and numbers, as control agreed them.
@@ -80,12 +102,36 @@ public final class LaneMailbox: Sendable {
     public let commands: SPSCQueue<LaneCommand>
     public let board: CounterBoard
     public let layout: CounterLayout
+    /// Lane to control: frames for the snooper, segments of peers' control channels.
+    let punts: ByteQueue
+    /// Control to lane: frames for ports, segments for peers.
+    let outbound: ByteQueue
+    /// Control publishes, the lane reads: where multicast goes.
+    let forwarding: PublishedTable<ForwardingEntry>
+    /// The lane counts, control reads: what was forwarded, by entry.
+    let tallies: TallyBoard
+    /// Of the forwarding table.
+    let secret: HashSecret
 
     /// Places of `events` that neither handshakes nor rows of a listing may take: a flood of those must not keep control from
     /// hearing that a peer is there.
     static let reserve = 1024
 
-    public init(ports: Int, peers: Int) {
+    /// Tallies that there can be at once: entries of the forwarding table beyond that are not counted apart.
+    private static let tallyCount = 1 << 17
+
+    /// True while the lane has something to do for control.
+    public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty }
+    /// True while control has something to hear.
+    public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty }
+
+    /// - Parameter secret: keys the hashes of the forwarding table.
+    public init(ports: Int, peers: Int, secret: HashSecret) {
+        punts = ByteQueue(capacity: 1 << 20)
+        outbound = ByteQueue(capacity: 1 << 20)
+        forwarding = PublishedTable(readers: 1)
+        tallies = TallyBoard(count: LaneMailbox.tallyCount)
+        self.secret = secret
         layout = CounterLayout(ports: ports, peers: peers)
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)

@@ -106,6 +106,9 @@ struct PeerLink: ~Copyable {
         return remaining <= 64 ? .exhausted : .full
     }
 
+    /// A segment of control's. Precondition: there is a sender.
+    mutating func append(control segment: RawSpan) -> Bool { packer.append(segment, kind: .control, sender: &sender!) }
+
     /// A datagram without records. False when there is no room or no counter; the next try is a keepalive later all the same.
     mutating func appendEmpty(at now: Instant) -> Bool {
         sent = now

@@ -1,6 +1,7 @@
 // What control knows of one peer.
 
 import Basics
+import Switching
 import Tunnels
 
 struct PeerState: Sendable {
@@ -50,6 +51,9 @@ struct PeerState: Sendable {
     /// The newest timestamp that it has sent in an initiation.
     var lastTimestamp: UInt64 = 0
     var handshakes: UInt64 = 0
+    /// The control channel of the pair, and what it has still to tell.
+    var channel = ControlChannel()
+    var feed = FactFeed()
     /// Sessions begun.
     var generation: UInt64 = 0
     var roamingLimiter = RateLimiter(period: .seconds(10))

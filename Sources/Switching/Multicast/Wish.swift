@@ -40,7 +40,8 @@ public struct Wish: Hashable, Sendable {
     /// Whether frames from `source` are wanted.
     public func wants(_ source: IPAddress) -> Bool { lists(source) == (mode == .include) }
 
-    private func lists(_ source: IPAddress) -> Bool {
+    /// Whether the source is in the list, O(log n).
+    public func lists(_ source: IPAddress) -> Bool {
         var low = 0
         var high = sources.count
         while low < high {

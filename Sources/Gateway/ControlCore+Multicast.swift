@@ -1,0 +1,107 @@
+// Control's multicast side: it gives the snooper what lanes punt and what peers tell, and carries what comes of it: frames to
+// the lane's ports, facts to the peers over their control channels.
+//
+//     lane --- punts ---> frame:   Snooper ------- frames ----------> lane
+//                         segment: ControlChannel --- FactMessage --> Snooper --- changed facts --> FactFeed of each peer
+//                                                                                                       |
+//     lane <--- segments of each peer's ControlChannel <--- messages -----------------------------------+
+
+import Basics
+import Buffers
+import Switching
+import Tunnels
+
+extension ControlCore {
+    /// Frames and segments handled before timers and operators have their turn.
+    private static let puntBudget = 1024
+
+    /// Takes what the lane has punted. True when there may be more.
+    mutating func handlePunts(at now: Instant) {
+        for _ in 0..<ControlCore.puntBudget {
+            guard let (tag, bytes) = mailbox.punts.pop() else { break }
+            switch QueuedBytes(tag: tag) {
+            case .frame(let port): snooper.handleFrame(bytes, on: PortIndex(Int(port)), at: now)
+            case .segment(let peer): handleSegment(bytes, peer.index, now)
+            }
+        }
+    }
+
+    private mutating func handleSegment(_ bytes: [UInt8], _ index: Int, _ now: Instant) {
+        // A segment of a peer that does not count as up yet is sent again.
+        guard index < peers.count, peers[index].isUp else { return }
+        peers[index].channel.handleSegment(bytes.span.bytes, at: now)
+        let peer = PeerIndex(index)
+        while let event = peers[index].channel.pollEvent() {
+            switch event {
+            case .began: snooper.handleStreamBegan(by: peer)
+            case .message(let message):
+                switch FactMessage.parse(message) {
+                case .facts(let facts): snooper.handleFacts(facts, from: peer, at: now)
+                case .allTold: snooper.handleAllTold(by: peer, at: now)
+                case nil: unknownMessages &+= 1
+                }
+            case .resyncWanted: beginTelling(index, now)
+            }
+        }
+    }
+
+    /// Tells a peer everything from the beginning.
+    private mutating func beginTelling(_ index: Int, _ now: Instant) {
+        peers[index].channel.begin(stream: nextTimestamp(at: now), at: now)
+        peers[index].feed.restart(snooper.book)
+    }
+
+    mutating func handlePeerUp(_ index: Int, _ now: Instant) { beginTelling(index, now) }
+
+    mutating func handlePeerDown(_ index: Int, _ now: Instant) {
+        peers[index].channel.forget(at: now)
+        peers[index].feed.stop()
+        snooper.handlePeerDown(PeerIndex(index), at: now)
+    }
+
+    /// A port's device came up or went down.
+    public mutating func handlePort(_ port: PortIndex, isUp: Bool, at now: Instant) {
+        snooper.handlePort(port, isUp: isUp, at: now)
+        drive(at: now)
+    }
+
+    mutating func handleOverflow(_ ports: PortSet, _ now: Instant) {
+        for port in ports.members { snooper.handleOverflow(on: port, at: now) }
+    }
+
+    mutating func handleMulticastTimeout(_ now: Instant) {
+        if snooper.nextTimeout <= now { snooper.handleTimeout(at: now) }
+        for index in peers.indices where peers[index].isUp && peers[index].channel.nextTimeout <= now {
+            peers[index].channel.handleTimeout(at: now)
+        }
+    }
+
+    var nextMulticastTimeout: Instant {
+        var next = snooper.nextTimeout
+        for peer in peers where peer.isUp { next = min(next, peer.channel.nextTimeout) }
+        return next
+    }
+
+    /// Carries on whatever the last events have left: at the end of each call from the driver.
+    mutating func drive(at now: Instant) {
+        let changed = snooper.takeChangedFacts()
+        for index in peers.indices where peers[index].isUp {
+            for key in changed { peers[index].feed.note(key) }
+            // Churn can make more facts to withdraw than there are: telling all anew is then shorter.
+            if peers[index].feed.waiting > 2 * snooper.book.count + 65_536 { beginTelling(index, now) }
+            while peers[index].channel.hasRoom, let message = peers[index].feed.pollMessage(snooper.book) {
+                _ = peers[index].channel.send(message, at: now)
+            }
+            while let segment = peers[index].channel.pollSegment(at: now) {
+                // What finds the queue full is lost, and sent again by the channel.
+                if !push(segment, .segment(PeerIndex(index))) { break }
+            }
+        }
+        while let frame = snooper.pollFrame() {
+            if !push(frame.bytes, .frame(UInt32(frame.ports.rawValue))) { unsentFrames &+= 1 }
+        }
+        while let event = snooper.pollEvent() { actions.append(.log(.multicast(event))) }
+    }
+
+    private func push(_ bytes: [UInt8], _ kind: QueuedBytes) -> Bool { mailbox.outbound.push(bytes.span.bytes, tag: kind.tag) }
+}

@@ -1,0 +1,323 @@
+// The multicast side of one gateway, sans-IO, on control: it is given the IGMP, MLD, PIM and router discovery messages that
+// lanes punt and the facts that other sites tell, and it leaves frames for the LAN, facts for the peers, and a forwarding
+// table that lanes read.
+//
+//     LAN --- report, query, hello ---> GroupTable, RouterPorts, Querier --- own wish ---> FactBook ---> peers
+//                                                |
+//                                                v
+//     lanes <--- published entries --- ForwardingPlan <--- InterestStore <--- facts --- peers
+//                                                                |
+//     LAN's routers <--- v3 reports --- ProxyReporter <----------+
+//
+// What it says on the LAN it says as a querier (rule 28) and as a proxy for the other sites (rule 35); neither reports nor
+// queries ever leave for a peer (rule 31).
+
+import Basics
+import Buffers
+import Wire
+
+/// A frame for LAN ports.
+public struct SnooperFrame: Hashable, Sendable {
+    public var bytes: [UInt8]
+    public var ports: PortSet
+
+    public init(_ bytes: [UInt8], to ports: PortSet) {
+        self.bytes = bytes
+        self.ports = ports
+    }
+}
+
+public struct Snooper: Sendable {
+    /// What is kept for each VLAN and family that a message was seen on.
+    struct Segment: Sendable {
+        var querier: Querier
+        var proxy: ProxyReporter
+    }
+    struct SegmentKey: Hashable, Comparable, Sendable {
+        var vlan: VLAN
+        var family: IPFamily
+        static func < (a: SegmentKey, b: SegmentKey) -> Bool { (a.vlan, a.family) < (b.vlan, b.family) }
+    }
+
+    public let configuration: SnoopingConfiguration
+    public internal(set) var groups: GroupTable
+    public internal(set) var routers: RouterPorts
+    var interests: InterestStore
+    public internal(set) var book: FactBook
+    public internal(set) var plan: ForwardingPlan
+    /// Iterated in `segmentKeys`' order.
+    var segments: [SegmentKey: Segment] = [:]
+    var segmentKeys: [SegmentKey] = []
+    private var random: SeededRandom
+    /// Statics by group; the list is short.
+    let statics: [GroupKey: Wish]
+    var frames: [SnooperFrame] = []
+    private var nextFrame = 0
+    private var events: [SnoopEvent] = []
+    var ownCounters = SnoopCounters()
+    private var limiters: [SnoopCounter: (since: Instant, suppressed: Int)] = [:]
+    private var reportBuckets: [ReportBucket]
+    /// Keys whose entry has to be compiled again.
+    private var stale: [GroupKey] = []
+    private var isStale: Set<GroupKey> = []
+    /// The sources that facts name, by group: those that have to be withdrawn are found here.
+    var toldSources: [GroupKey: [IPAddress]] = [:]
+    /// Keys of own facts that changed and that no feed has been told of.
+    private var changedFacts: [FactKey] = []
+    private var lastCounters = SnoopCounters()
+    private var querierRoles: [SegmentKey: Bool] = [:]
+
+    public init(
+        _ configuration: SnoopingConfiguration, plan: ForwardingPlan, version: UInt64,
+        random: inout some RandomNumberGenerator, at now: Instant
+    ) {
+        self.configuration = configuration
+        self.plan = plan
+        groups = GroupTable(configuration.groups)
+        routers = RouterPorts(
+            ports: configuration.ports, configured: configuration.routerPorts, disabled: configuration.routerlessPorts)
+        interests = InterestStore(peers: configuration.peers, limit: configuration.interestLimit)
+        book = FactBook(version: version)
+        self.random = SeededRandom(seed: random.next())
+        reportBuckets = (0..<configuration.ports).map { _ in ReportBucket() }
+        var statics: [GroupKey: Wish] = [:]
+        for fixed in configuration.statics {
+            let wish = fixed.source.map { Wish(.include, [$0]) } ?? .everything
+            statics[fixed.key] = statics[fixed.key].map { $0.union(wish) } ?? wish
+        }
+        self.statics = statics
+        guard configuration.isEnabled else {
+            for family in IPFamily.allCases { set(.routers(nil, family), .routers([], wantsEverything: true)) }
+            compileDefaults()
+            plan.publish()
+            self.plan = plan
+            return
+        }
+        if configuration.floodsUnregistered { set(.unregistered, .unregistered) }
+        for family in IPFamily.allCases {
+            if configuration.routerSites == .all && !configuration.routerPorts.isEmpty {
+                set(.routers(nil, family), .routers(.configured, wantsEverything: true))
+            }
+            addSegment(SegmentKey(vlan: .untagged, family: family), now)
+        }
+        for key in statics.keys.sorted() { noteWish(of: key) }
+        compileDefaults()
+        settle(now)
+    }
+
+    // MARK: Driving
+
+    public var nextTimeout: Instant {
+        guard configuration.isEnabled else { return .distantFuture }
+        var next = min(groups.nextTimeout, routers.nextTimeout)
+        for segment in segments.values { next = min(next, segment.querier.nextTimeout, segment.proxy.nextTimeout) }
+        return next
+    }
+
+    public mutating func handleTimeout(at now: Instant) {
+        guard configuration.isEnabled else { return }
+        groups.handleTimeout(at: now)
+        routers.handleTimeout(at: now)
+        for key in segmentKeys {
+            segments[key]?.querier.handleTimeout(at: now)
+            segments[key]?.proxy.handleTimeout(at: now)
+        }
+        settle(now)
+    }
+
+    /// A frame to put on LAN ports.
+    public mutating func pollFrame() -> SnooperFrame? {
+        guard nextFrame < frames.count else {
+            frames.removeAll(keepingCapacity: true)
+            nextFrame = 0
+            return nil
+        }
+        defer { nextFrame += 1 }
+        return frames[nextFrame]
+    }
+
+    public mutating func pollEvent() -> SnoopEvent? { events.isEmpty ? nil : events.removeFirst() }
+
+    /// Own facts that have changed; whoever feeds peers takes them all.
+    public mutating func takeChangedFacts() -> [FactKey] {
+        defer { changedFacts.removeAll() }
+        return changedFacts
+    }
+
+    /// Everything that was ignored, refused, or could not be kept.
+    public var counters: SnoopCounters {
+        var sum = ownCounters
+        sum.add(groups.counters)
+        sum.add(routers.counters)
+        sum.add(interests.counters)
+        return sum
+    }
+
+    // MARK: Segments
+
+    func context(_ key: SegmentKey, at now: Instant) -> MembershipContext {
+        guard let querier = segments[key]?.querier else {
+            return MembershipContext(isQuerier: false, knowsAll: false, timing: configuration[key.family].timing)
+        }
+        return MembershipContext(isQuerier: querier.isQuerier, knowsAll: querier.knowsAll(at: now), timing: querier.timing)
+    }
+
+    /// The querier and the proxy of a VLAN and family begin with the first message on it.
+    mutating func addSegment(_ key: SegmentKey, _ now: Instant) {
+        guard segments[key] == nil else { return }
+        let family = configuration[key.family]
+        let querier = Querier(
+            QuerierConfiguration(
+                family: key.family, timing: family.timing, isEnabled: family.isQuerier,
+                address: configuration.source(key.family), generation: family.generation), at: now)
+        let proxy = ProxyReporter(family: key.family, random: SeededRandom(seed: random.next()))
+        segments[key] = Segment(querier: querier, proxy: proxy)
+        segmentKeys.insert(key, at: segmentKeys.firstIndex { key < $0 } ?? segmentKeys.count)
+        for group in interests.keys where group.vlan == key.vlan && group.family == key.family { noteRemoteWish(group, now) }
+        segments[key]?.proxy.setActive(!routers.ports(key.vlan, key.family).isEmpty, at: now)
+    }
+
+    // MARK: Ports and sites that come and go
+
+    /// A port's device came up: its hosts are asked at once (rule 7). Down: what was known of them goes.
+    public mutating func handlePort(_ port: PortIndex, isUp: Bool, at now: Instant) {
+        guard configuration.isEnabled else { return }
+        if isUp {
+            for key in segmentKeys { segments[key]?.querier.requestQuery(at: now) }
+        } else {
+            groups.handlePortDown(port, at: now)
+            routers.handlePortDown(port, at: now)
+        }
+        settle(now)
+    }
+
+    /// A lane could not hand over all messages of a port: every group counts as wanted there until the next query cycle has
+    /// shown who wants what (rule 29).
+    public mutating func handleOverflow(on port: PortIndex, at now: Instant) {
+        guard configuration.isEnabled else { return }
+        count(.reportRate, at: now)
+        for key in segmentKeys { groups.overflow(vlan: key.vlan, family: key.family, port: port, context(key, at: now), at: now) }
+        settle(now)
+    }
+
+    // MARK: What others tell
+
+    public mutating func handleFacts(_ facts: [Fact], from peer: PeerIndex, at now: Instant) {
+        for fact in facts { interests.handleFact(fact, from: peer) }
+        settle(now)
+    }
+
+    public mutating func handleStreamBegan(by peer: PeerIndex) { interests.handleStreamBegan(by: peer) }
+
+    public mutating func handleAllTold(by peer: PeerIndex, at now: Instant) {
+        interests.handleAllTold(by: peer)
+        settle(now)
+    }
+
+    public mutating func handlePeerDown(_ peer: PeerIndex, at now: Instant) {
+        interests.handlePeerDown(peer)
+        settle(now)
+    }
+
+    // MARK: Settling
+
+    /// Carries every change to where it matters: facts, forwarding, proxies, frames. Called at the end of each event.
+    mutating func settle(_ now: Instant) {
+        guard configuration.isEnabled else {
+            if interests.pollDefaultsChange() || !interests.takeChanges().isEmpty { compileDefaults() }
+            return plan.publish()
+        }
+        while let query = groups.pollQuery() { sendSpecific(query, now) }
+        while let (vlan, family) = routers.pollChange() { handleRouterChange(SegmentKey(vlan: vlan, family: family), now) }
+        if interests.pollDefaultsChange() { compileDefaults() }
+        for key in interests.takeChanges() {
+            noteRemoteWish(key, now)
+            noteStale(key)
+        }
+        while let key = groups.pollChange() {
+            noteWish(of: key)
+            if key.group.isUnspecified { compileVLAN(key.vlan, key.family) } else { noteStale(key) }
+        }
+        for key in segmentKeys { driveSegment(key, now) }
+        for key in stale { compile(key) }
+        stale.removeAll(keepingCapacity: true)
+        isStale.removeAll(keepingCapacity: true)
+        plan.publish()
+        noteLimits(now)
+    }
+
+    private mutating func driveSegment(_ key: SegmentKey, _ now: Instant) {
+        while let (query, source) = segments[key]?.querier.pollQuery() { sendGeneral(query, source, key) }
+        while let event = segments[key]?.querier.pollEvent() { events.append(.querier(key.vlan, key.family, event)) }
+        if let role = segments[key]?.querier.isQuerier, querierRoles[key] != role {
+            querierRoles[key] = role
+            groups.handleQuerierChange(key.vlan, key.family, isQuerier: role)
+        }
+        while let records = segments[key]?.proxy.pollRecords() { sendReports(records, key) }
+    }
+
+    mutating func noteStale(_ key: GroupKey) {
+        if isStale.insert(key).inserted { stale.append(key) }
+    }
+
+    mutating func set(_ key: FactKey, _ value: FactValue?) {
+        if book.set(key, value) { changedFacts.append(key) }
+    }
+
+    /// A router port came, went, or changed its kind.
+    private mutating func handleRouterChange(_ key: SegmentKey, _ now: Instant) {
+        let ports = routers.ports(key.vlan, key.family)
+        let kinds = routers.kinds(key.vlan, key.family)
+        let everything: Bool =
+            switch configuration.routerSites {
+            case .pim: !kinds.isDisjoint(with: [.pim, .discovery])
+            case .all: !kinds.isEmpty
+            case .none: false
+            }
+        set(.routers(key.vlan, key.family), kinds.isEmpty ? nil : .routers(kinds, wantsEverything: everything))
+        segments[key]?.proxy.setActive(!ports.isEmpty, at: now)
+        events.append(.routerPort(key.vlan, key.family, ports))
+        compileVLAN(key.vlan, key.family)
+    }
+
+    // MARK: Counting
+
+    /// Counts, and says so at a limited rate where an operator should know.
+    mutating func count(_ counter: SnoopCounter, _ amount: Int = 1, at now: Instant) {
+        if amount > 0 { ownCounters.add(counter, amount) }
+    }
+
+    private mutating func noteLimits(_ now: Instant) {
+        let counters = counters
+        guard counters != lastCounters else { return }
+        for counter in SnoopCounter.allCases where counter.rule == 29 && counters[counter] > lastCounters[counter] {
+            if let last = limiters[counter], now - last.since < .seconds(60) {
+                limiters[counter]?.suppressed += 1
+            } else {
+                events.append(.limit(counter, suppressed: limiters[counter]?.suppressed ?? 0))
+                limiters[counter] = (now, 0)
+            }
+        }
+        lastCounters = counters
+    }
+
+    /// True while the port may still bring a report this second.
+    mutating func admitReport(on port: PortIndex, at now: Instant) -> Bool {
+        reportBuckets[port.index].admit(limit: configuration.reportLimit, at: now)
+    }
+}
+
+/// Reports of one port in one second.
+struct ReportBucket: Sendable {
+    private var began = Instant.zero
+    private var count = 0
+
+    mutating func admit(limit: Int, at now: Instant) -> Bool {
+        if now - began >= .seconds(1) || count == 0 {
+            began = now
+            count = 0
+        }
+        count += 1
+        return count <= limit
+    }
+}
