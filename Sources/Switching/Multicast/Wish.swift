@@ -16,7 +16,10 @@ public struct Generations: OptionSet, Hashable, Sendable, BitwiseCopyable {
 }
 
 public struct Wish: Hashable, Sendable {
-    public enum Mode: UInt8, Hashable, Sendable { case include = 1, exclude = 2 }
+    public enum Mode: UInt8, Hashable, Sendable {
+        case include = 1
+        case exclude = 2
+    }
 
     public var mode: Mode
     /// Ascending, without duplicates. INCLUDE: those wanted. EXCLUDE: those not wanted.
