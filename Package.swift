@@ -48,7 +48,9 @@ let package = Package(
         .target(name: "LinuxIO", dependencies: ["Basics", "Buffers", "CLinux"], swiftSettings: strict),
         .target(
             name: "Operator",
-            dependencies: ["Basics", "Gateway", .product(name: "TextTable", package: "TextTable")], swiftSettings: strict),
+            dependencies: [
+                "Basics", "Wire", "Switching", "Settings", "Gateway", .product(name: "TextTable", package: "TextTable"),
+            ], swiftSettings: strict),
         .target(
             name: "Daemon",
             dependencies: [

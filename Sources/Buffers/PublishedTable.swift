@@ -87,6 +87,9 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
         return retired.isEmpty
     }
 
+    /// True while replaced blocks are kept for readers.
+    public var waitsForReaders: Bool { !retired.isEmpty }
+
     /// The generation that a change made just before would have to wait for.
     public var currentGeneration: UInt64 { generation.load(ordering: .relaxed) }
 

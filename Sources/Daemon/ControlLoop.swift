@@ -69,11 +69,12 @@ struct ControlLoop: ~Copyable {
             performActions(now)
             serveOperators(now)
             if now >= nextPortLook { lookAtPorts(now) }
-            if !link.mailbox.commands.isEmpty || !link.outgoing.isEmpty { link.lane.wake() }
+            // What was published waits for the lane too: it frees the old blocks.
+            if link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty { link.lane.wake() }
             // A command that found the lane's queue full is tried again soon.
             var timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
             timeout = min(timeout, clients.isEmpty ? ControlLoop.portLook : .milliseconds(20))
-            let events = poller.wait(timeout: link.mailbox.events.isEmpty ? max(timeout, .zero) : .zero)
+            let events = poller.wait(timeout: link.mailbox.hasWorkForControl ? .zero : max(timeout, .zero))
             for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
         }
     }
@@ -85,6 +86,7 @@ struct ControlLoop: ~Copyable {
             let isUp = link.mailbox.board.load(link.mailbox.layout.index(PortIndex(number), .isUp)) > 0
             if portsUp[number] == isUp || now - started < ControlLoop.portLook * 2 { continue }
             portsUp[number] = isUp
+            core.handlePort(PortIndex(number), isUp: isUp, at: now)
             if isUp {
                 logger.notice("port \(port.name) (\(port.device)) is up")
             } else if interfaceExists(port.device) {
@@ -141,11 +143,11 @@ struct ControlLoop: ~Copyable {
 
     private mutating func serveOperators(_ now: Instant) {
         clients.accept(from: listener)
-        for (number, topic) in clients.readRequests() {
-            if topic == .macs {
-                clients.wait(number, for: core.requestMACs())
-            } else {
-                encode(topic, snapshot(nil, now), for: number)
+        for (number, request) in clients.readRequests() {
+            switch request {
+            case .show(.macs): clients.wait(number, for: core.requestMACs())
+            case .show(let topic): encode(topic, snapshot(nil, now, withGroups: topic == .groups), for: number)
+            case .why(let question): clients.answer(number, answer(question, now))
             }
         }
         while let (token, rows) = core.pollMACs() {
@@ -153,6 +155,14 @@ struct ControlLoop: ~Copyable {
         }
         for (number, answer) in answers.take() { clients.answer(number, answer) }
         clients.write(at: now)
+    }
+
+    private func answer(_ question: WhyQuestion, _ now: Instant) -> Data {
+        guard let document = WhyDocument(question, core, snapshot(nil, now)), let json = try? JSON.encode(document) else {
+            let names = ([settings.site] + settings.peers.map(\.name)).joined(separator: ", ")
+            return (try? JSON.encode(["error": "there is no site \(question.site); the sites are \(names)"])) ?? Data()
+        }
+        return json
     }
 
     /// Encodes in the background: a large MAC table takes a second, and handshakes cannot wait for that.
@@ -165,14 +175,14 @@ struct ControlLoop: ~Copyable {
         }
     }
 
-    private func snapshot(_ macs: [MACEntry]?, _ now: Instant) -> GatewaySnapshot {
+    private func snapshot(_ macs: [MACEntry]?, _ now: Instant, withGroups: Bool = false) -> GatewaySnapshot {
         let board = link.mailbox.board
         var counters = (0..<board.count).map { board.load($0) }
         counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
         return GatewaySnapshot(
             site: settings.site, listen: listen, started: started, taken: now,
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
-            control: core, layout: link.mailbox.layout, counters: counters, macs: macs)
+            control: core, layout: link.mailbox.layout, counters: counters, macs: macs, withGroups: withGroups)
     }
 }
 

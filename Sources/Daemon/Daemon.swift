@@ -35,10 +35,10 @@ public final class Daemon: Sendable {
         for warning in ports.warnings { logger.warning("\(warning)") }
         let laneWake = try WakeUp()
         let controlWake = try WakeUp()
-        let mailbox = LaneMailbox(ports: settings.ports.count, peers: settings.peers.count)
-        link = LaneLink(mailbox: mailbox, lane: laneWake.handle, control: controlWake.handle)
-
         var random = SystemRandomNumberGenerator()
+        let mailbox = LaneMailbox(
+            ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
+        link = LaneLink(mailbox: mailbox, lane: laneWake.handle, control: controlWake.handle)
         var configuration = LaneConfiguration(
             settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
         configuration.portAddresses = ports.addresses
@@ -49,7 +49,9 @@ public final class Daemon: Sendable {
             ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: $0.address != nil)
         }
         let control = ControlCore(
-            ControlConfiguration(settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers),
+            ControlConfiguration(
+                settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
+                ports: settings.ports.map(\.multicast), addresses: ports.addresses),
             mailbox: mailbox, random: random, wallClock: WallClock.now(), at: now)
         let listen = socket.localEndpoint
         lane = HandOver(try Lane(core: core, socket: socket, ports: ports, wakeUp: laneWake, link: link))

@@ -51,7 +51,7 @@ struct Lane: ~Copyable {
     private let link: LaneLink
     // The link's parts, held here so that reaching them counts no references.
     private let outgoing: SPSCQueue<OutgoingDatagram>
-    private let events: SPSCQueue<LaneEvent>
+    private let mailbox: LaneMailbox
     private let control: WakeUp.Handle
     private var nextPortCheck = Instant.zero
 
@@ -79,7 +79,7 @@ struct Lane: ~Copyable {
         self.wakeUp = wakeUp
         self.link = link
         outgoing = link.outgoing
-        events = link.mailbox.events
+        mailbox = link.mailbox
         control = link.control
     }
 
@@ -127,7 +127,7 @@ struct Lane: ~Copyable {
         if nextPortCheck <= now { checkPorts(now) }
         flush(now)
         if !outgoing.isEmpty { sendOutgoing() }
-        if !events.isEmpty { control.wake() }
+        if mailbox.hasWorkForControl { control.wake() }
         return messages > 0 || frames > 0
     }
 

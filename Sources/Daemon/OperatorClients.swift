@@ -1,4 +1,4 @@
-// The operators' side of control: connections to the local socket. A request is one line, `show TOPIC`; the answer is one
+// The operators' side of control: connections to the local socket. A request is one line (`OperatorRequest`); the answer is one
 // JSON document, and then the connection is closed. Nothing here ever blocks: a client that does not read is dropped after a
 // few seconds, and there are only so many at once.
 
@@ -50,16 +50,15 @@ struct OperatorClients: ~Copyable {
     }
 
     /// The requests that have come in whole, each with its client's number.
-    mutating func readRequests() -> [(Int, ShowTopic)] {
-        var requests: [(Int, ShowTopic)] = []
+    mutating func readRequests() -> [(Int, OperatorRequest)] {
+        var requests: [(Int, OperatorRequest)] = []
         for client in clients where !client.isRead {
             guard let line = read(client) else { continue }
             client.isRead = true
-            let words = line.split(separator: " ")
-            if words.count == 2, words[0] == "show", let topic = ShowTopic(rawValue: String(words[1])) {
-                requests.append((client.number, topic))
+            if let request = OperatorRequest(line: line) {
+                requests.append((client.number, request))
             } else {
-                client.answer = Data("{\"error\":\"a request is 'show' and one of \(ShowTopic.allCases)\"}\n".utf8)
+                client.answer = Data("{\"error\":\"a request is 'show' and one of \(ShowTopic.allCases), or 'why' and a group\"}\n".utf8)
             }
         }
         return requests

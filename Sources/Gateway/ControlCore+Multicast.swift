@@ -76,6 +76,9 @@ extension ControlCore {
         }
     }
 
+    /// True while what was replaced in the forwarding table waits for the lane to go on.
+    public var waitsForLane: Bool { snooper.plan.waitsForLane }
+
     var nextMulticastTimeout: Instant {
         var next = snooper.nextTimeout
         for peer in peers where peer.isUp { next = min(next, peer.channel.nextTimeout) }

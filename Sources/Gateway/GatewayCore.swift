@@ -27,7 +27,10 @@ public struct GatewayCore: ~Copyable {
         self.control = ControlCore(control, mailbox: mailbox, random: random, wallClock: wallClock, at: now)
     }
 
-    public var nextTimeout: Instant { min(lane.nextTimeout, control.nextTimeout) }
+    /// `.zero` while frames wait for a drained lane.
+    public var nextTimeout: Instant {
+        mailbox.outbound.isEmpty ? min(lane.nextTimeout, control.nextTimeout) : .zero
+    }
 
     public mutating func handleTimeout(at now: Instant) {
         if control.nextTimeout <= now { control.handleTimeout(at: now) }

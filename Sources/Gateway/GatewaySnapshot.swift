@@ -30,10 +30,12 @@ public struct GatewaySnapshot: Sendable {
     public var counters: [UInt64]
     /// The MAC table, sorted by VLAN and address; `nil` when it was not asked for.
     public var macs: [MACEntry]?
+    /// Without groups when these were not asked for.
+    public var multicast: SnoopSnapshot
 
     public init(
         site: String, listen: Endpoint?, started: Instant, taken: Instant, ports: [Port], control: ControlCore,
-        layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?
+        layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?, withGroups: Bool
     ) {
         self.site = site
         publicKey = control.configuration.identity.publicKey
@@ -45,7 +47,9 @@ public struct GatewaySnapshot: Sendable {
         self.layout = layout
         self.counters = counters
         self.counters[layout.index(.handshakeRefused)] &+= control.refusedHandshakes
+        self.counters[layout.index(.deliverFull)] &+= control.unsentFrames
         self.macs = macs
+        multicast = control.snooper.snapshot(withGroups: withGroups, at: taken)
     }
 
     public subscript(reason: DropReason) -> UInt64 { counters[layout.index(reason)] }
@@ -75,6 +79,6 @@ extension GatewayCore {
         lane.updateGauges()
         return GatewaySnapshot(
             site: site, listen: nil, started: started, taken: now, ports: ports, control: control,
-            layout: lane.bridge.counters.layout, counters: lane.bridge.counters.values, macs: macRows())
+            layout: lane.bridge.counters.layout, counters: lane.bridge.counters.values, macs: macRows(), withGroups: true)
     }
 }

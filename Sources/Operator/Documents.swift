@@ -7,7 +7,7 @@ import Gateway
 
 /// The questions that `causeway show` asks.
 public enum ShowTopic: String, CaseIterable, Sendable, Codable {
-    case status, peers, ports, macs, drops
+    case status, peers, ports, macs, drops, groups, queriers, routers, rules
 }
 
 public struct StatusDocument: Codable, Sendable, Equatable {
@@ -168,7 +168,7 @@ public struct DropsDocument: Codable, Sendable, Equatable {
 }
 
 /// An interval as JSON has it: seconds, to the millisecond.
-private func seconds(_ interval: Interval) -> Double {
+func seconds(_ interval: Interval) -> Double {
     Double(interval.nanoseconds / 1_000_000) / 1000
 }
 
@@ -195,6 +195,10 @@ public enum JSON {
         case .ports: try encode(PortsDocument(snapshot))
         case .macs: try encode(MACsDocument(snapshot))
         case .drops: try encode(DropsDocument(snapshot))
+        case .groups: try encode(GroupsDocument(snapshot))
+        case .queriers: try encode(QueriersDocument(snapshot))
+        case .routers: try encode(RoutersDocument(snapshot))
+        case .rules: try encode(RulesDocument(snapshot))
         }
     }
 }

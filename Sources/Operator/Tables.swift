@@ -12,6 +12,10 @@ public enum Tables {
         case .ports: text(try JSON.decode(PortsDocument.self, from: json))
         case .macs: text(try JSON.decode(MACsDocument.self, from: json))
         case .drops: text(try JSON.decode(DropsDocument.self, from: json))
+        case .groups: text(try JSON.decode(GroupsDocument.self, from: json))
+        case .queriers: text(try JSON.decode(QueriersDocument.self, from: json))
+        case .routers: text(try JSON.decode(RoutersDocument.self, from: json))
+        case .rules: text(try JSON.decode(RulesDocument.self, from: json))
         }
     }
 

@@ -40,6 +40,8 @@ public struct ReplayResult: Sendable {
     public var duration: Interval
     public var sites: [Site]
     public var links: [Link]
+    /// Every site at the moments that the scenario names, ascending.
+    public var snapshots: [(at: Interval, sites: [GatewaySnapshot])]
     /// Log lines in order, with virtual time from 0 (negative while settling).
     public var events: [(at: Interval, site: String, event: GatewayEvent)]
     /// Captures that ended early, and why.
@@ -60,6 +62,7 @@ public final class Replay {
     private var feeds: [CaptureFeed] = []
     private var wire: VirtualWire
     private var events: [(at: Interval, site: String, event: GatewayEvent)] = []
+    private var snapshots: [(at: Interval, sites: [GatewaySnapshot])] = []
 
     /// Opens every capture and makes every gateway.
     /// - Parameters:
@@ -121,7 +124,9 @@ public final class Replay {
                 if now - lastFrame > Replay.silenceLived { floor = max(floor, nextFrame - pause) }
             }
             now = max(max(now, floor), min(nextFrame, min(nextTimer, wire.nextArrival)))
-            if nextFrame == .distantFuture && now > lastFrame + lingerLived { break }
+            let isOver = nextFrame == .distantFuture && now > lastFrame + lingerLived
+            takeSnapshots(before: isOver ? lastFrame + lingerLived : now)
+            if isOver { break }
             if let arrival = wire.nextArrived(by: now) {
                 sites[arrival.to].handleDatagram(arrival.bytes, from: arrival.from, at: now)
                 try flush(arrival.to, now)
@@ -136,6 +141,15 @@ public final class Replay {
             }
         }
         return try finish(at: lastFrame + scenario.linger)
+    }
+
+    /// Looks at every site at the moments that are named and have passed: after all that happened at that moment.
+    private func takeSnapshots(before now: Instant) {
+        while snapshots.count < scenario.snapshots.count {
+            let at = scenario.snapshots[snapshots.count]
+            guard zero + at < now else { return }
+            snapshots.append((at, sites.map { $0.snapshot(at: zero + at) }))
+        }
     }
 
     /// All frames that hosts send at this instant.
@@ -156,6 +170,8 @@ public final class Replay {
     }
 
     private func finish(at end: Instant) throws(CaptureError) -> ReplayResult {
+        // Those from the end on show the end.
+        takeSnapshots(before: .distantFuture)
         var results: [ReplayResult.Site] = []
         for index in sites.indices {
             try sites[index].close()
@@ -177,7 +193,7 @@ public final class Replay {
             }
         }
         return ReplayResult(
-            seed: seed, duration: end - zero, sites: results, links: links, events: events,
+            seed: seed, duration: end - zero, sites: results, links: links, snapshots: snapshots, events: events,
             errors: feeds.compactMap(\.error))
     }
 }

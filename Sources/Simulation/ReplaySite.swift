@@ -34,7 +34,8 @@ final class ReplaySite {
             lane: LaneConfiguration(site.tuning, ports: site.ports.count, peers: peerSites.count),
             control: ControlConfiguration(
                 site.tuning, identity: identities[index],
-                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) }),
+                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
+                ports: site.ports.map(\.multicast)),
             random: SeededRandom(seed: seed), wallClock: ReplaySite.wallClock, at: .zero)
         for number in site.ports.indices { core.lane.handlePortState(PortIndex(number), isUp: true, captureDrops: 0) }
         for port in site.ports { writers.append(try CaptureWriter(path: "\(directory)/\(site.name).\(port.name).pcap")) }

@@ -38,6 +38,42 @@ struct ReplaySummary: Codable {
         var ports: [Port]
         var peers: [Peer]
         var macs: [MACsDocument.Entry]
+        var multicast: Multicast
+    }
+
+    /// What a site knows of multicast.
+    struct Multicast: Codable {
+        var groups: [GroupsDocument.Group]
+        /// Groups that nobody has joined, counted together.
+        var unregistered: [GroupsDocument.Other]
+        var queriers: [QueriersDocument.Querier]
+        var routers: [RoutersDocument.Router]
+        var remoteRouters: [RoutersDocument.Remote]
+        /// Every counter of what was ignored or refused that counted something.
+        var rules: [String: UInt64]
+
+        init(_ snapshot: GatewaySnapshot) {
+            let document = GroupsDocument(snapshot)
+            groups = document.groups
+            unregistered = document.unregistered
+            queriers = QueriersDocument(snapshot).queriers
+            let routing = RoutersDocument(snapshot)
+            routers = routing.routers
+            remoteRouters = routing.remote
+            let counted = RulesDocument(snapshot).rules.filter { $0.count > 0 }
+            rules = Dictionary(uniqueKeysWithValues: counted.map { ($0.name, $0.count) })
+        }
+    }
+
+    /// Every site at one moment.
+    struct Moment: Codable {
+        struct Site: Codable {
+            var name: String
+            var multicast: Multicast
+        }
+        /// Seconds from the scenario's 0.
+        var at: Double
+        var sites: [Site]
     }
 
     struct Link: Codable {
@@ -64,6 +100,8 @@ struct ReplaySummary: Codable {
     var duration: Double
     var sites: [Site]
     var links: [Link]
+    /// The moments of `snapshot.at`.
+    var snapshots: [Moment]
     var events: [Event]
     /// Captures that ended before their file did, and why. Without the directories that they are in: a summary says the same
     /// wherever the scenario is.
@@ -77,6 +115,11 @@ struct ReplaySummary: Codable {
             Link(
                 from: $0.from, to: $0.to, datagrams: $0.tally.datagrams, bytes: $0.tally.bytes, lost: $0.tally.lost,
                 tooLong: $0.tally.tooLong, underWay: $0.tally.underWay)
+        }
+        snapshots = result.snapshots.map { moment in
+            Moment(
+                at: ReplaySummary.seconds(moment.at),
+                sites: moment.sites.map { Moment.Site(name: $0.site, multicast: Multicast($0)) })
         }
         // The cipher depends on the processor, and a summary must not.
         events = result.events.map {
@@ -103,7 +146,7 @@ struct ReplaySummary: Codable {
                 Peer(
                     name: $0.name, state: $0.state, handshakes: $0.handshakes, framesIn: $0.framesIn, framesOut: $0.framesOut)
             },
-            macs: MACsDocument(site.snapshot).macs)
+            macs: MACsDocument(site.snapshot).macs, multicast: Multicast(site.snapshot))
     }
 
     private static func seconds(_ interval: Interval) -> Double { Double(interval.nanoseconds / 1000) / 1_000_000 }
@@ -124,7 +167,11 @@ struct ReplaySummary: Codable {
             text += Tables.text(PortsDocument(site.snapshot)) + "\n"
             text += peersTable(summary.peers) + "\n"
             text += Tables.text(MACsDocument(site.snapshot)) + "\n"
-            text += Tables.text(DropsDocument(site.snapshot))
+            text += Tables.text(DropsDocument(site.snapshot)) + "\n"
+            text += multicastText(site.snapshot)
+        }
+        for moment in result.snapshots {
+            for site in moment.sites { text += "\n== site \(site.site) at \(moment.at)\n\n" + multicastText(site) }
         }
         text += "\n== links\n\n" + linksTable
         if !events.isEmpty {
@@ -132,6 +179,11 @@ struct ReplaySummary: Codable {
         }
         if !errors.isEmpty { text += "\n== errors\n\n" + errors.map { $0 + "\n" }.joined() }
         return text
+    }
+
+    private func multicastText(_ snapshot: GatewaySnapshot) -> String {
+        Tables.text(GroupsDocument(snapshot)) + "\n" + Tables.text(QueriersDocument(snapshot)) + "\n"
+            + Tables.text(RoutersDocument(snapshot)) + Tables.text(RulesDocument(snapshot))
     }
 
     private func peersTable(_ peers: [Peer]) -> String {

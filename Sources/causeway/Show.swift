@@ -1,10 +1,10 @@
-// `causeway show`: asks a running gateway over its local socket.
+// `causeway show` and `causeway why`: questions to a running gateway.
 
 import ArgumentParser
 import Basics
 import Foundation
-import LinuxIO
 import Operator
+import Settings
 
 extension ShowTopic: ExpressibleByArgument {}
 
@@ -12,11 +12,15 @@ struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Shows what a running gateway knows and has counted.",
         discussion: """
-            status  the gateway at a glance
-            peers   the other gateways: state, address, cipher, traffic
-            ports   the LAN ports: device, state, traffic
-            macs    which host is behind which port or peer
-            drops   what was dropped, and why
+            status    the gateway at a glance
+            peers     the other gateways: state, address, cipher, traffic
+            ports     the LAN ports: device, state, traffic
+            macs      which host is behind which port or peer
+            drops     what was dropped, and why
+            groups    multicast groups: members, sites that want them, traffic
+            queriers  who asks for memberships on each VLAN
+            routers   where multicast routers are, here and at other sites
+            rules     what was ignored or refused in IGMP and MLD, by rule
             """)
 
     @Argument(help: "One of: \(ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -29,11 +33,7 @@ struct Show: ParsableCommand {
     var json = false
 
     func run() throws {
-        let answer = try ask(try socket ?? onlySocket())
-        guard let object = try? JSONSerialization.jsonObject(with: answer) as? [String: Any] else {
-            throw Failure("the gateway's answer ended early (\(answer.count) octets): try again")
-        }
-        if let error = object["error"] as? String { throw Failure("the gateway refuses: \(error)") }
+        let answer = try OperatorSocket.ask(.show(topic), at: socket)
         if json {
             FileHandle.standardOutput.write(answer)
             print("")
@@ -47,42 +47,64 @@ struct Show: ParsableCommand {
             )
         }
     }
+}
 
-    private static let directory = "/run/causeway"
+struct Why: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Says whether frames of a multicast group go to a site, and why.",
+        discussion: "Asks this site's gateway, where what leaves for another site is decided. Example: causeway why 239.1.1.1 --to nyc")
 
-    private func onlySocket() throws -> String {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: Show.directory)) ?? []
-        let sockets = names.filter { $0.hasSuffix(".sock") }.sorted()
-        switch sockets.count {
-        case 1: return "\(Show.directory)/\(sockets[0])"
-        case 0: throw Failure("no gateway has a socket in \(Show.directory): name it with --socket PATH")
-        default:
-            throw Failure(
-                "several gateways have sockets in \(Show.directory) (\(sockets.joined(separator: ", "))): name one with --socket PATH"
-            )
+    @Argument(help: ArgumentHelp("The group, and the source if it matters.", valueName: "group[,source]"))
+    var feed: String
+
+    @Option(name: .customLong("to"), help: "The name of a peer, or of this site for what its LAN ports get.")
+    var site: String
+
+    @Option(help: "The VLAN: 1 to 4094, or s1 to s4094 for a service VLAN; untagged without it.")
+    var vlan: String?
+
+    @Option(help: "The gateway's control.socket. Not needed while /run/causeway holds only one.", completion: .file())
+    var socket: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        let answer = try OperatorSocket.ask(.why(try question()), at: socket)
+        if json {
+            FileHandle.standardOutput.write(answer)
+            print("")
+            return
         }
+        guard let document = try? JSON.decode(WhyDocument.self, from: answer) else {
+            throw Failure("the gateway's answer cannot be read: is it of another version?")
+        }
+        print(Tables.text(document), terminator: "")
     }
 
-    /// Sends the request and reads the whole answer, for at most a minute of silence.
-    private func ask(_ path: String) throws -> Data {
-        do throws(IOError) {
-            let connection = try LocalConnection.connect(path: path, timeout: .seconds(2))
-            _ = try connection.write(Array("show \(topic.rawValue)\n".utf8))
-            var answer = Data()
-            var end = MonotonicClock.now() + .seconds(60)
-            while MonotonicClock.now() < end {
-                guard connection.waitReadable(timeout: .seconds(1)) else { continue }
-                switch try connection.read(limit: 1 << 20) {
-                case .bytes(let bytes):
-                    answer.append(contentsOf: bytes)
-                    end = MonotonicClock.now() + .seconds(60)
-                case .nothingYet: continue
-                case .closed: return answer
-                }
-            }
-        } catch {
-            throw Failure(error)
+    private func question() throws -> WhyQuestion {
+        let parts = feed.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count <= 2, let group = parseAddress(parts[0]) else {
+            throw ValidationError("'\(feed)' is not a group, nor GROUP,SOURCE: such as 239.1.1.1 or ff3e::1,2001:db8::7")
         }
-        throw Failure("\(path): the gateway has not answered within a minute")
+        guard group.isMulticast else { throw ValidationError("\(group) is not a multicast group") }
+        var source: IPAddress?
+        if parts.count == 2 {
+            source = parseAddress(parts[1])
+            guard let source, source.isUnicast, source.family == group.family else {
+                throw ValidationError("'\(parts[1])' is not the address of a source of \(group)")
+            }
+        }
+        guard !site.isEmpty, !site.contains(where: \.isWhitespace) else { throw ValidationError("'\(site)' is not a site's name") }
+        return WhyQuestion(group: group, source: source, vlan: try number(), site: site)
+    }
+
+    private func number() throws -> VLAN {
+        guard let vlan else { return .untagged }
+        let isService = vlan.hasPrefix("s")
+        guard let identifier = UInt16(isService ? vlan.dropFirst() : vlan[...]), (1...4094).contains(identifier) else {
+            throw ValidationError("'\(vlan)' is not a VLAN: 1 to 4094, or s1 to s4094")
+        }
+        return VLAN(identifier: identifier, isService: isService)
     }
 }

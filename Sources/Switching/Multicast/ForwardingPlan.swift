@@ -188,6 +188,9 @@ public struct ForwardingPlan: Sendable {
         return !isClear || !retired.isEmpty
     }
 
+    /// True while something that was replaced is not free yet.
+    public var waitsForLane: Bool { !retired.isEmpty || table.waitsForReaders }
+
     // MARK: Looking
 
     public var groupCount: Int { entries.count }
