@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func whatIsForThePortsOwnInterfaceStays() {
-        let mailbox = LaneMailbox(ports: 2, peers: 1)
+        let mailbox = testMailbox(ports: 2, peers: 1)
         let own = MACAddress(rawValue: 0x02AA_0000_0001)
         var lane = makeLane(mailbox, portAddresses: [own, nil])
         func carries(_ destination: MACAddress, from port: Int) -> Bool {
@@ -59,7 +59,7 @@ import Testing
     /// A session that was agreed before the one in use is confirmed by a late datagram, and does not take its place.
     @Test(arguments: [(1, 2), (2, 1)] as [(UInt64, UInt64)])
     func aLateFirstDatagramTakesNothingBack(responded: UInt64, initiated: UInt64) throws {
-        let mailbox = LaneMailbox(ports: 1, peers: 1)
+        let mailbox = testMailbox(ports: 1, peers: 1)
         var lane = makeLane(mailbox)
         #expect(mailbox.commands.push(installation(1, generation: responded, isConfirmed: false)))
         #expect(mailbox.commands.push(installation(2, generation: initiated, isConfirmed: true)))
@@ -76,7 +76,7 @@ import Testing
 
     /// What control cannot be told has not happened: the next datagram confirms.
     @Test func confirmationWaitsForRoom() throws {
-        let mailbox = LaneMailbox(ports: 1, peers: 1)
+        let mailbox = testMailbox(ports: 1, peers: 1)
         var lane = makeLane(mailbox)
         #expect(mailbox.commands.push(installation(1, generation: 1, isConfirmed: false)))
         lane.handleCommands(at: .zero)
@@ -92,7 +92,7 @@ import Testing
 
     /// A flood of handshakes does not keep control from its timers.
     @Test func controlTakesSoManyHandshakesAtOnce() throws {
-        let mailbox = LaneMailbox(ports: 1, peers: 1)
+        let mailbox = testMailbox(ports: 1, peers: 1)
         let identity = try #require(KeyPair(privateKey: [UInt8](repeating: 7, count: 32)))
         var control = ControlCore(
             ControlConfiguration(identity: identity, peers: []), mailbox: mailbox, random: SeededRandom(seed: 1), wallClock: 0,

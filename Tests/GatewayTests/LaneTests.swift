@@ -21,7 +21,7 @@ private final class LoneLane {
 
     init(ports: Int = 2) {
         var random = SeededRandom(seed: 1)
-        mailbox = LaneMailbox(ports: ports, peers: 1)
+        mailbox = testMailbox(ports: ports, peers: 1)
         lane = LaneCore(
             LaneConfiguration(ports: ports, peers: 1, macLimit: 256), mailbox: mailbox, secret: HashSecret(using: &random))
         seals = SessionKey(.chacha20poly1305, LoneLane.key.forLane(0))!

@@ -7,6 +7,7 @@
 import Basics
 import Buffers
 import Gateway
+import Settings
 import Testing
 import Tunnels
 
@@ -42,6 +43,46 @@ struct SiteSetup {
     var wrongKeys: [Int: PublicKey] = [:]
     /// Whether its IPv6 address is used instead of its IPv4 one.
     var isIPv6 = false
+    /// What it does with multicast; by default it does not snoop, so that tests of other things see frames only of theirs.
+    var multicast: MulticastSettings = {
+        var settings = MulticastSettings()
+        settings.snooping = false
+        return settings
+    }()
+    /// Of each port; defaults where there are fewer.
+    var portMulticast: [PortMulticast] = []
+    var forwardMask: UInt16 = 0
+
+    /// The same with snooping, as `change` leaves it.
+    static func snooping(ports: Int = 1, _ change: (inout MulticastSettings) -> Void = { _ in }) -> SiteSetup {
+        var setup = SiteSetup(ports: ports)
+        setup.multicast = MulticastSettings()
+        change(&setup.multicast)
+        return setup
+    }
+
+    fileprivate var tuning: SiteTuning {
+        var tuning = SiteTuning()
+        tuning.macLimit = macLimit
+        tuning.macAgeing = macAgeing
+        tuning.pathMTU = pathMTU
+        tuning.keepalive = keepalive
+        tuning.rekeyTime = rekeyTime
+        tuning.rekeyDatagrams = rekeyDatagrams
+        tuning.multicast = multicast
+        tuning.forwardMask = forwardMask
+        return tuning
+    }
+
+    fileprivate var allPorts: [PortMulticast] {
+        (0..<ports).map { $0 < portMulticast.count ? portMulticast[$0] : PortMulticast() }
+    }
+}
+
+/// A mailbox whose table has a fixed secret.
+func testMailbox(ports: Int, peers: Int) -> LaneMailbox {
+    var random = SeededRandom(seed: 7)
+    return LaneMailbox(ports: ports, peers: peers, secret: HashSecret(using: &random))
 }
 
 struct Delivery: Equatable {
@@ -143,17 +184,14 @@ final class VirtualMesh {
     private static func makeCore(
         _ setup: SiteSetup, _ index: Int, _ identities: [KeyPair], _ peers: [Int], seed: UInt64, at now: Instant
     ) -> GatewayCore {
-        GatewayCore(
-            lane: LaneConfiguration(
-                ports: setup.ports, peers: peers.count, macLimit: setup.macLimit, macAgeing: setup.macAgeing,
-                pathMTU: setup.pathMTU, keepalive: setup.keepalive),
-            control: ControlConfiguration(
-                identity: identities[index], presharedKey: setup.presharedKey,
-                peers: peers.map {
-                    .init(name: "site\($0)", key: setup.wrongKeys[$0] ?? identities[$0].publicKey, hasAddress: setup.dials)
-                },
-                ciphers: setup.ciphers, keepalive: setup.keepalive, rekeyTime: setup.rekeyTime,
-                rekeyDatagrams: setup.rekeyDatagrams),
+        var control = ControlConfiguration(
+            setup.tuning, identity: identities[index], presharedKey: setup.presharedKey,
+            peers: peers.map {
+                .init(name: "site\($0)", key: setup.wrongKeys[$0] ?? identities[$0].publicKey, hasAddress: setup.dials)
+            }, ports: setup.allPorts)
+        control.ciphers = setup.ciphers
+        return GatewayCore(
+            lane: LaneConfiguration(setup.tuning, ports: setup.ports, peers: peers.count), control: control,
             random: SeededRandom(seed: seed), wallClock: wallClock + now.nanoseconds, at: now)
     }
 

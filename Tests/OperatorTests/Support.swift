@@ -1,6 +1,7 @@
 // A gateway's state made by hand, every number different, so that a document that shows the wrong one is found out.
 
 import Basics
+import Buffers
 import Gateway
 import Switching
 import Tunnels
@@ -21,7 +22,8 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
             GatewaySnapshot.Port(name: "lan0", kind: "packet", device: "eth1"),
             GatewaySnapshot.Port(name: "lan1", kind: "tap", device: "cw-tap"),
         ]
-    let mailbox = LaneMailbox(ports: max(ports.count, 1), peers: names.count)
+    let mailbox = LaneMailbox(
+        ports: max(ports.count, 1), peers: names.count, secret: HashSecret(using: &random))
     let control = ControlCore(
         ControlConfiguration(
             identity: KeyPair.generate(using: &random),
