@@ -7,7 +7,7 @@ extension GatewaySettings {
     /// Every key, in the order in which documentation shows them.
     public static let knownKeys: [KeyDocumentation] = keys.documentation
 
-    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys)
+    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + multicastKeys)
 
     /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
     static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
@@ -38,20 +38,21 @@ extension GatewaySettings {
             "The least important event that is logged."),
     ]
 
-    private static let portKeys: [SettingKey<GatewayDraft>] = [
-        SettingKey(
-            "port.NAME.kind", .word, .required(example: "packet"), inReplay: framesFromCaptures,
-            "How the port gets at its LAN: AF_PACKET, a TAP device that is created, or libpcap."
-        ) { $0.ports[$1[0], default: PortDraft()].kind = $2 },
-        SettingKey(
-            "port.NAME.device", .text("interface name"), .required(example: "eth1"), inReplay: framesFromCaptures,
-            "The network interface, for this port alone."
-        ) { $0.ports[$1[0], default: PortDraft()].device = $2 },
-        SettingKey(
-            "port.NAME.filter", .text("BPF expression"), .optional(example: "not port 22"),
-            "Frames from the LAN that do not match are counted and dropped."
-        ) { $0.ports[$1[0], default: PortDraft()].filter = $2 },
-    ]
+    private static let portKeys: [SettingKey<GatewayDraft>] =
+        [
+            SettingKey(
+                "port.NAME.kind", .word, .required(example: "packet"), inReplay: framesFromCaptures,
+                "How the port gets at its LAN: AF_PACKET, a TAP device that is created, or libpcap."
+            ) { $0.ports[$1[0], default: PortDraft()].kind = $2 },
+            SettingKey(
+                "port.NAME.device", .text("interface name"), .required(example: "eth1"), inReplay: framesFromCaptures,
+                "The network interface, for this port alone."
+            ) { $0.ports[$1[0], default: PortDraft()].device = $2 },
+            SettingKey(
+                "port.NAME.filter", .text("BPF expression"), .optional(example: "not port 22"),
+                "Frames from the LAN that do not match are counted and dropped."
+            ) { $0.ports[$1[0], default: PortDraft()].filter = $2 },
+        ] + portMulticastKeys
 
     private static let peerKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
@@ -85,6 +86,9 @@ extension GatewaySettings {
         SettingKey(
             "rekey.datagrams", .integer(1_000...1 << 48, unit: "datagrams"), \.tuning.rekeyDatagrams,
             "How many datagrams a key seals before a new one is agreed."),
+        SettingKey(
+            "bridge.forward-mask", .forwardMask, \.tuning.forwardMask,
+            "Lets addresses cross that otherwise stay on their link, bit n 01:80:c2:00:00:0n: 0x4000 is LLDP."),
     ]
 
     /// Why a scenario cannot set a key: what stands in for it in a replay.
@@ -112,6 +116,7 @@ struct PortDraft: Sendable {
     var kind: PortKind?
     var device: String?
     var filter: String?
+    var multicast = PortMulticast()
 }
 
 struct PeerDraft: Sendable {

@@ -61,6 +61,7 @@ private struct GatewayCheck {
         checkControlSocket()
         checkPorts()
         checkPeers()
+        checkTuning()
     }
 
     // MARK: - What is complete
@@ -71,7 +72,7 @@ private struct GatewayCheck {
     var ports: [PortSettings] {
         draft.ports.keys.sorted().compactMap { name in
             guard let port = draft.ports[name], let kind = port.kind, let device = port.device else { return nil }
-            return PortSettings(name: name, kind: kind, device: device, filter: port.filter)
+            return PortSettings(name: name, kind: kind, device: device, filter: port.filter, multicast: port.multicast)
         }
     }
 
@@ -149,6 +150,13 @@ private struct GatewayCheck {
             }
             lineOfKey[key] = lineOfKey[key] ?? match.entry.line
         }
+    }
+
+    private mutating func checkTuning() {
+        var check = TuningCheck(draft.tuning, keysUnder: "", reading)
+        check.run()
+        reading.diagnostics += check.errors
+        warnings += check.warnings
     }
 
     private mutating func checkCount(of what: String, _ names: [KeyName], limit: Int) {

@@ -31,6 +31,7 @@ public struct PortSettings: Hashable, Sendable {
     public var device: String
     /// A BPF expression that frames from the LAN must match; `nil` lets all in.
     public var filter: String?
+    public var multicast = PortMulticast()
 }
 
 /// How frames are picked up and put down.
@@ -66,6 +67,9 @@ public struct SiteTuning: Hashable, Sendable {
     public var rekeyTime = Interval.seconds(120)
     /// The most datagrams that one key seals.
     public var rekeyDatagrams: UInt64 = 1 << 32
+    /// Bit *n* lets frames to 01:80:c2:00:00:0*n* cross, which a bridge keeps on its link (rule 43). Bit 1, pause, is never set.
+    public var forwardMask: UInt16 = 0
+    public var multicast = MulticastSettings()
 
     public init() {}
 }

@@ -233,6 +233,7 @@ struct KeyTable<Draft: SettingsDraft>: Sendable {
                 outcome = .refused
             }
         }
+        if outcome != .applied { reading.refused.insert(entry.key) }
         let matched = names.map { KeyName(text: $0.text, column: $0.column) }
         reading.matches.append(KeyMatch(pattern: key.pattern.text, names: matched, entry: entry, outcome: outcome))
     }
@@ -247,12 +248,15 @@ struct KeyTable<Draft: SettingsDraft>: Sendable {
             hint: near.map(didYouMean) ?? "the README lists every key")
     }
 
-    /// The nearest key; failing that, the only one that ends in the same word.
+    /// The nearest key; failing that, the only one that ends in the whole of this one, or else in the same word.
     private func suggestion(for key: String, _ parts: [String]) -> String? {
         let patterns = offered.map(\.pattern)
         if let near = nearest(to: key, among: patterns.map { $0.filled(from: parts) }) { return near }
-        let sameEnd = patterns.filter { $0.parts.last == parts.last }
-        return sameEnd.count == 1 ? sameEnd[0].text : nil
+        for end in [parts[...], parts.suffix(1)] {
+            let sameEnd = patterns.filter { $0.parts.suffix(end.count) == end }
+            if !sameEnd.isEmpty { return sameEnd.count == 1 ? sameEnd[0].text : nil }
+        }
+        return nil
     }
 
     /// A key without names is missing if it is nowhere; one with a name, for each name that other keys mention.
@@ -272,6 +276,8 @@ struct KeyReading {
     let document: SettingsDocument
     /// In the order of the file.
     var matches: [KeyMatch] = []
+    /// The keys among them whose value does not count. Never iterated.
+    var refused: Set<String> = []
     var diagnostics: [Diagnostic]
     /// Keys that unknown ones were probably meant to be: they are not missing as well.
     var meant: Set<String> = []

@@ -24,6 +24,10 @@ extension ReplayScenario {
         SettingKey("linger", .duration(.zero ... .seconds(1_000_000)), \.linger, "Virtual time after the last frame."),
         SettingKey(
             "seed", .integer(0...UInt64.max), \.seed, "Keys and all randomness come from it: the same seed, the same output."),
+        SettingKey(
+            "snapshot.at", .moments(.zero ... .seconds(1_000_000), limit: 100), .optional(example: "3s, 10s"),
+            "The moments of virtual time at which the output shows every table, besides the end."
+        ) { $0.snapshots = $2 },
     ]
 
     private static let siteKeys: [SettingKey<ScenarioDraft>] = [
@@ -71,6 +75,7 @@ struct ScenarioDraft: SettingsDraft {
     var settle = Interval.seconds(5)
     var linger = Interval.seconds(5)
     var seed: UInt64 = 1
+    var snapshots: [Interval] = []
     var ports: [String: [String]] = [:]
     var capturePorts: [String: [String: ScenarioPort]] = [:]
     var links: [String: ScenarioLink] = [:]

@@ -19,7 +19,7 @@ public struct ParsedScenario: Sendable {
 
     fileprivate init(_ scenario: ReplayScenario, _ check: ScenarioCheck) {
         diagnostics = check.reading.diagnostics.sorted()
-        warnings = check.warnings
+        warnings = check.warnings.sorted()
         sources = SourceMap(check.reading.document)
         self.scenario = diagnostics.isEmpty ? scenario : nil
     }
@@ -32,9 +32,10 @@ extension ReplayScenario {
         let reading = keys.read(SettingsDocument(bytes, file: file), into: &draft)
         var check = ScenarioCheck(draft: draft, reading: reading)
         check.checkSites()
+        check.checkTuning()
         let scenario = ReplayScenario(
             sites: check.sites(), links: check.links(), align: draft.align, settle: draft.settle, linger: draft.linger,
-            seed: draft.seed)
+            seed: draft.seed, snapshots: draft.snapshots)
         return ParsedScenario(scenario, check)
     }
 }
@@ -63,6 +64,17 @@ private struct ScenarioCheck {
         }
     }
 
+    /// What `causeway check` would say of each site's settings.
+    mutating func checkTuning() {
+        for site in draft.sites ?? [] {
+            guard let settings = draft.settings[site] else { continue }
+            var check = TuningCheck(settings.tuning, keysUnder: "site.\(site).set.", reading)
+            check.run()
+            reading.diagnostics += check.errors
+            warnings += check.warnings
+        }
+    }
+
     mutating func sites() -> [ScenarioSite] {
         (draft.sites ?? []).map { name in
             ScenarioSite(name: name, ports: ports(of: name), tuning: draft.settings[name]?.tuning ?? SiteTuning())
@@ -78,19 +90,22 @@ private struct ScenarioCheck {
             let message = "the site \(quoted(site)) has \(names.count) ports"
             reading.report(last.entry.line, last.names[1].column, message, hint: "at most \(Limits.ports)")
         }
-        checkFilters(of: site, ports: names)
+        checkPortSettings(of: site, ports: names)
         return names.map { name in
             var port = draft.capturePorts[site]?[name] ?? ScenarioPort(name: name)
             port.capture = port.capture.map { resolve(path: $0, besideFile: reading.document.file) }
-            port.filter = draft.settings[site]?.ports[name]?.filter
+            let settings = draft.settings[site]?.ports[name]
+            port.filter = settings?.filter
+            port.multicast = settings?.multicast ?? PortMulticast()
             return port
         }
     }
 
-    /// A filter does not make a port: a mistyped name would go unnoticed.
-    private mutating func checkFilters(of site: String, ports: [String]) {
-        for match in matches(under: "site.SITE.set.port.NAME.filter", of: site) where !ports.contains(match.names[1].text) {
+    /// A setting does not make a port: a mistyped name would go unnoticed.
+    private mutating func checkPortSettings(of site: String, ports: [String]) {
+        for match in matches(under: "site.SITE.set.port.NAME.", of: site) {
             let name = match.names[1]
+            guard match.outcome == .applied, !ports.contains(name.text) else { continue }
             let near = nearest(to: name.text, among: ports).map(didYouMean)
             reading.report(
                 match.entry.line, name.column, "the site \(quoted(site)) has no port \(quoted(name.text))",

@@ -16,6 +16,8 @@ public struct ReplayScenario: Hashable, Sendable {
     public var linger: Interval
     /// Keys and all randomness come from it.
     public var seed: UInt64
+    /// The moments whose tables are kept, as virtual time since 0; ascending, none twice, at most 100.
+    public var snapshots: [Interval] = []
 }
 
 /// A site of a replay.
@@ -35,6 +37,7 @@ public struct ScenarioPort: Hashable, Sendable {
     public var offset = Interval.zero
     /// A BPF expression that frames from the LAN must match.
     public var filter: String?
+    public var multicast = PortMulticast()
 }
 
 /// What captures have in common at virtual time 0.

@@ -92,6 +92,15 @@ private struct HostAndPort {
 
 // MARK: - Numeric addresses
 
+/// The address that a text stands for: a dotted quad without leading zeros, or IPv6 in a form of RFC 4291 section 2.2 without
+/// a zone. `nil` for anything else, and for an IPv4-mapped address, which no packet has (RFC 4291 section 2.5.5.2).
+public func parseAddress(_ text: String) -> IPAddress? {
+    if let address = ipv4(text[...]) { return IPAddress(ipv4: address) }
+    guard let (high, low) = ipv6(text[...]) else { return nil }
+    let address = IPAddress(high: high, low: low)
+    return address.family == .v6 ? address : nil
+}
+
 /// The endpoint of an address in numbers, IPv6 without brackets and with an interface's index as its zone.
 func numericEndpoint(host: String, port: UInt16) -> Endpoint? {
     if let address = ipv4(host[...]) { return Endpoint(ipv4: address, port: port) }
@@ -141,7 +150,7 @@ private func ipv6(_ text: Substring) -> (high: UInt64, low: UInt64)? {
     return (halvesOfAddress[0], halvesOfAddress[1])
 }
 
-private func isHexDigit(_ octet: UInt8) -> Bool {
+func isHexDigit(_ octet: UInt8) -> Bool {
     isDigit(octet) || (octet | 0x20) &- UInt8(ascii: "a") < 6
 }
 

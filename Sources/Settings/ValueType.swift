@@ -160,7 +160,7 @@ private func isNameScalar(_ scalar: Unicode.Scalar) -> Bool {
 }
 
 /// The items between commas without the blanks around them, and where each begins, in scalars.
-private func listItems(_ text: String) -> [(text: String, offset: Int)] {
+func listItems(_ text: String) -> [(text: String, offset: Int)] {
     let scalars = Array(text.unicodeScalars)
     return scalars.split(separator: ",", omittingEmptySubsequences: false).map { part in
         var item = part.drop { $0 == " " || $0 == "\t" }

@@ -21,11 +21,17 @@ import Testing
                 #expect(!(key.isRequired && key.defaultValue != nil), "\(key.key)")
             }
         }
-        #expect(GatewaySettings.knownKeys.count == 18)
+        #expect(GatewaySettings.knownKeys.count == 66)
+        // A replay decides who a gateway is, where its frames come from and who its peers are; all else a site may have.
+        let inReplay = ReplayScenario.knownKeys.map(\.key).filter { $0.hasPrefix("site.SITE.set.") }.map { $0.dropFirst(14) }
         #expect(
-            ReplayScenario.knownKeys.map(\.key).filter { $0.hasPrefix("site.SITE.set.") }.map { $0.dropFirst(14) } == [
-                "port.NAME.filter", "mac.ageing", "mac.limit", "path.mtu", "cipher", "keepalive", "rekey.time", "rekey.datagrams",
+            inReplay.prefix(12) == [
+                "port.NAME.filter", "port.NAME.router", "port.NAME.fast-leave", "port.NAME.flood-reports", "mac.ageing",
+                "mac.limit", "path.mtu", "cipher", "keepalive", "rekey.time", "rekey.datagrams", "bridge.forward-mask",
             ])
+        let multicast = ["multicast", "igmp", "mld"]
+        let rest = GatewaySettings.knownKeys.filter { multicast.contains($0.key.split(separator: ".")[0].description) }
+        #expect(inReplay.dropFirst(12).map(String.init) == rest.map(\.key) && rest.count == 44)
     }
 
     @Test func whatIsDocumentedAsDefaultIsTheDefault() throws {
@@ -84,7 +90,15 @@ import Testing
             let pattern = KeyPattern(row.key)
             #expect(keys.contains { pattern.names(in: $0) != nil }, "\(row.key)")
             guard let value = row.defaultValue else { continue }
-            #expect(document.entry(of: row.key)?.value == value.replacing("SITE", with: "london"), "\(row.key)")
+            #expect(document.entry(of: filled(row.key))?.value == value.replacing("SITE", with: "london"), "\(row.key)")
+        }
+    }
+
+    @Test func theManualListsEveryKey() throws {
+        let manual = String(decoding: try shipped("../README.md"), as: UTF8.self)
+        for key in GatewaySettings.knownKeys.map(\.key) + ReplayScenario.knownKeys.map(\.key) {
+            guard !key.hasPrefix("mld."), !key.hasPrefix("site.SITE.set.") else { continue }
+            #expect(manual.contains("| `\(key)` |"), "\(key)")
         }
     }
 
@@ -106,7 +120,8 @@ import Testing
                 " = ", "=", "\n", "\r\n", "#", " ", "\t", ".", "..", "-", ",", ":", "[", "]", "%", "::", "0.0.0.0:7117", "1s",
                 "99999999999999999999",
                 "0.0000000000000000000001", "d", "\u{0}", "é", "e\u{301}", "\u{FEFF}", "a", "b", "a, b", "sites = a, b, a-b\n",
-                "A", "\"", "\\", "~", "/",
+                "A", "\"", "\\", "~", "/", "ff3x::/32", "232.1.1.1", " from ", " on ", "s10", "fe80::1", "0x", "none", "off", "0",
+                "7",
             ]
         var random = SeededRandom(seed: 2)
         for _ in 0..<1_500 {
