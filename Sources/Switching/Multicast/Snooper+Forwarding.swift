@@ -78,7 +78,8 @@ extension Snooper {
         let segment = SegmentKey(vlan: key.vlan, family: key.family)
         guard segments[segment] != nil else { return }
         let timing = configuration[key.family].timing
-        segments[segment]?.proxy.setWish(remoteWish(key), for: key.group, timing, at: now)
+        let wish = remoteWish(key)
+        segments[segment]?.proxy.setWish(wish, for: key.group, timing, at: now)
     }
 
     // MARK: Deciding

@@ -26,7 +26,8 @@ extension Snooper {
     }
 
     private func parse(_ bytes: [UInt8]) -> (FrameHeader?, MembershipParse, PIMHello?) {
-        let frame = bytes.span.bytes
+        // SAFETY: the octets stay where they are while `bytes` is borrowed here; the span does not leave this function.
+        let frame = unsafe bytes.span.bytes
         guard let header = FrameHeader(frame) else { return (nil, .other, nil) }
         if let hello = PIM.parseHello(frame, header) { return (header, .other, hello) }
         return (header, MembershipPacket.parse(frame, header), nil)
@@ -91,7 +92,7 @@ extension Snooper {
                 expiresAfter: querier.timing.otherQuerierPresent, at: now)
         }
         if let newest = segments[key]?.querier.generation, query.generation < newest { count(.olderQuerier, at: now) }
-        _ = segments[key]?.querier.handleQuery(query, from: packet.source, at: now)
+        segments[key]?.querier.handleQuery(query, from: packet.source, at: now)
         if query.group != nil, let querier = segments[key]?.querier, !querier.isQuerier {
             groups.handleQuery(query, vlan: header.vlan, context(key, at: now), at: now)
         }

@@ -89,8 +89,7 @@ public struct Snooper: Sendable {
         guard configuration.isEnabled else {
             for family in IPFamily.allCases { set(.routers(nil, family), .routers([], wantsEverything: true)) }
             compileDefaults()
-            plan.publish()
-            self.plan = plan
+            self.plan.publish()
             return
         }
         if configuration.floodsUnregistered { set(.unregistered, .unregistered) }
@@ -251,7 +250,7 @@ public struct Snooper: Sendable {
         while let event = segments[key]?.querier.pollEvent() { events.append(.querier(key.vlan, key.family, event)) }
         if let role = segments[key]?.querier.isQuerier, querierRoles[key] != role {
             querierRoles[key] = role
-            groups.handleQuerierChange(key.vlan, key.family, isQuerier: role)
+            groups.handleQuerierChange(vlan: key.vlan, family: key.family, isQuerier: role)
         }
         while let records = segments[key]?.proxy.pollRecords() { sendReports(records, key) }
     }

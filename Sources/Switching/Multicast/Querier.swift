@@ -1,0 +1,235 @@
+// Who asks the hosts of a VLAN what they want: us, or a querier with a lower address (rules 7, 23, 28; RFC 9776 sections 6.6.2
+// and 7.3.2, RFC 9777 section 7.6.2). One for each VLAN and family.
+//
+//     start --> asking --- general query from a lower address --> listening --- K5 of silence --> asking
+//
+// Asking: K7 general queries K6 apart, then one each K2. Listening: none, but what rule 7 allows: a query with the unspecified
+// source and the elected one's parameters when hosts have just become reachable. A querier without an address of its own
+// gives way to every real one. An older querier that is heard makes us speak its version until K12 after its last query.
+
+import Basics
+import Wire
+
+public struct QuerierConfiguration: Hashable, Sendable {
+    public var family: IPFamily
+    public var timing: MembershipTiming
+    /// False: never asks of its own accord.
+    public var isEnabled: Bool
+    /// Where our queries come from; unspecified where there is no real address, and then everybody else wins.
+    public var address: IPAddress
+    /// The newest generation to ask in.
+    public var generation: MembershipGeneration
+
+    public init(
+        family: IPFamily, timing: MembershipTiming, isEnabled: Bool, address: IPAddress,
+        generation: MembershipGeneration = .third
+    ) {
+        self.family = family
+        self.timing = timing
+        self.isEnabled = isEnabled
+        self.address = address
+        self.generation = generation
+    }
+}
+
+/// What happened to a querier that operators should read about.
+public enum QuerierEvent: Hashable, Sendable {
+    case becameQuerier
+    case gaveWay(to: IPAddress)
+    /// After the elected one's silence.
+    case tookOver(from: IPAddress)
+    case olderQuerier(MembershipGeneration, from: IPAddress, suppressed: Int)
+}
+
+public struct Querier: Sendable {
+    /// Another querier that was elected.
+    public struct Elected: Hashable, Sendable {
+        public var address: IPAddress
+        public var since: Instant
+        public var lastQuery: Instant
+        public var expires: Instant
+        public var generation: MembershipGeneration
+        /// Of its last general query.
+        public var maxResponse: Interval
+        public var robustness: UInt8
+        public var queryInterval: Interval
+    }
+
+    private struct OlderQuerier: Sendable {
+        var generation: MembershipGeneration
+        var expires: Instant
+    }
+
+    public let configuration: QuerierConfiguration
+    public private(set) var elected: Elected?
+    private var older: OlderQuerier?
+    /// When the next general query of ours is due.
+    private var nextQuery = Instant.distantFuture
+    private var startupQueriesLeft = 0
+    /// When hosts have answered a general query for the first time.
+    private var answeredAt: Instant?
+    private var lastRequested: Instant?
+    private var due: [(query: MembershipQuery, source: IPAddress)] = []
+    private var events: [QuerierEvent] = []
+    private var lastWarning: Instant?
+    private var suppressedWarnings = 0
+    private static let warningPeriod = Interval.seconds(60)
+    private static let requestPeriod = Interval.seconds(1)
+
+    public init(_ configuration: QuerierConfiguration, at now: Instant) {
+        self.configuration = configuration
+        guard configuration.isEnabled else { return }
+        events.append(.becameQuerier)
+        startupQueriesLeft = max(configuration.timing.startupQueryCount, 1)
+        ask(now)
+    }
+
+    // MARK: Facts
+
+    public var isQuerier: Bool { configuration.isEnabled && elected == nil }
+
+    public var address: IPAddress { configuration.address }
+
+    /// What is in effect: the elected querier's robustness and interval are adopted where it says them (RFC 9776 sections 4.1.6
+    /// and 4.1.7).
+    public var timing: MembershipTiming {
+        var timing = configuration.timing
+        guard let elected else { return timing }
+        if elected.robustness > 0 { timing.robustness = Int(elected.robustness) }
+        if elected.queryInterval > .zero { timing.queryInterval = elected.queryInterval }
+        return timing
+    }
+
+    /// In which queries are to be sent.
+    public var generation: MembershipGeneration {
+        older.map { min($0.generation, configuration.generation) } ?? configuration.generation
+    }
+
+    /// Whether every host has had the time to answer a general query since we began to listen.
+    public func knowsAll(at now: Instant) -> Bool { answeredAt.map { $0 <= now } ?? false }
+
+    // MARK: In
+
+    /// A query that was heard. General ones elect; an older generation of any kind holds us back for K12.
+    public mutating func handleQuery(_ query: MembershipQuery, from source: IPAddress, at now: Instant) {
+        handleTimeout(at: now)
+        // Rule 3: nobody is elected by a query from nowhere. Our own address is our own query, come back.
+        guard !source.isUnspecified, source != configuration.address else { return noteAsked(query, now) }
+        noteOlder(query, source, now)
+        guard query.group == nil else { return }
+        noteAsked(query, now)
+        guard wins(source) else { return }
+        let expires = now + expiry(query)
+        let since = elected?.address == source ? elected?.since : nil
+        if elected?.address != source { events.append(.gaveWay(to: source)) }
+        elected = Elected(
+            address: source, since: since ?? now, lastQuery: now, expires: expires, generation: query.generation,
+            maxResponse: query.maxResponse, robustness: query.robustness, queryInterval: query.queryInterval)
+        nextQuery = .distantFuture
+        startupQueriesLeft = 0
+        due.removeAll { $0.query.group == nil && !$0.source.isUnspecified }
+    }
+
+    /// Whether a querier with this address takes precedence over the one there is, which may be us.
+    private func wins(_ source: IPAddress) -> Bool {
+        if let elected { return source <= elected.address }
+        // One that does not ask listens to anybody.
+        return !configuration.isEnabled || configuration.address.isUnspecified || source < configuration.address
+    }
+
+    /// K5 with what the query says of robustness and interval.
+    private func expiry(_ query: MembershipQuery) -> Interval {
+        var timing = configuration.timing
+        if query.robustness > 0 { timing.robustness = Int(query.robustness) }
+        if query.queryInterval > .zero { timing.queryInterval = query.queryInterval }
+        return timing.otherQuerierPresent
+    }
+
+    private mutating func noteOlder(_ query: MembershipQuery, _ source: IPAddress, _ now: Instant) {
+        guard query.generation < configuration.generation else { return }
+        let expires = now + configuration.timing.olderQuerierPresent(configuration.family, maxResponse: query.maxResponse)
+        if let known = older, known.generation < query.generation {
+            // The oldest counts while its timer runs.
+        } else if let known = older, known.generation == query.generation {
+            older?.expires = max(known.expires, expires)
+        } else {
+            older = OlderQuerier(generation: query.generation, expires: expires)
+        }
+        if let lastWarning, now - lastWarning < Self.warningPeriod {
+            suppressedWarnings += 1
+            return
+        }
+        events.append(.olderQuerier(query.generation, from: source, suppressed: suppressedWarnings))
+        lastWarning = now
+        suppressedWarnings = 0
+    }
+
+    private mutating func noteAsked(_ query: MembershipQuery, _ now: Instant) {
+        guard query.group == nil else { return }
+        answeredAt = min(answeredAt ?? .distantFuture, now + query.maxResponse)
+    }
+
+    /// Hosts have become reachable that may not have heard the last query (rule 7): they are asked at once, at most once a
+    /// second. One that does not ask and knows no querier has no parameters to ask with.
+    public mutating func requestQuery(at now: Instant) {
+        handleTimeout(at: now)
+        if let lastRequested, now - lastRequested < Self.requestPeriod { return }
+        if isQuerier {
+            lastRequested = now
+            send(now)
+        } else if let elected {
+            lastRequested = now
+            let query = MembershipQuery(
+                generation: min(elected.generation, generation), maxResponse: elected.maxResponse,
+                robustness: elected.robustness, queryInterval: elected.queryInterval)
+            due.append((query, .unspecified(configuration.family)))
+            noteAsked(query, now)
+        }
+    }
+
+    public mutating func handleTimeout(at now: Instant) {
+        if let older, older.expires <= now { self.older = nil }
+        if let elected, elected.expires <= now {
+            self.elected = nil
+            if configuration.isEnabled {
+                events.append(.tookOver(from: elected.address))
+                nextQuery = now
+            }
+        }
+        // However late we are, one query is due, not all those that were missed.
+        if isQuerier && nextQuery <= now { ask(now) }
+    }
+
+    public var nextTimeout: Instant {
+        var next = min(elected?.expires ?? .distantFuture, older?.expires ?? .distantFuture)
+        if isQuerier { next = min(next, nextQuery) }
+        return due.isEmpty && events.isEmpty ? next : .zero
+    }
+
+    // MARK: Out
+
+    /// A general query to send on every port.
+    public mutating func pollQuery() -> (query: MembershipQuery, source: IPAddress)? {
+        due.isEmpty ? nil : due.removeFirst()
+    }
+
+    public mutating func pollEvent() -> QuerierEvent? { events.isEmpty ? nil : events.removeFirst() }
+
+    // MARK: Below
+
+    private mutating func ask(_ now: Instant) {
+        send(now)
+        if startupQueriesLeft > 0 { startupQueriesLeft -= 1 }
+        let timing = configuration.timing
+        nextQuery = now + (startupQueriesLeft > 0 ? timing.startupQueryInterval : timing.queryInterval)
+    }
+
+    private mutating func send(_ now: Instant) {
+        let timing = configuration.timing
+        let query = MembershipQuery(
+            generation: generation, maxResponse: timing.queryResponseInterval,
+            robustness: timing.robustness > 7 ? 0 : UInt8(timing.robustness), queryInterval: timing.queryInterval)
+        due.append((query, configuration.address))
+        noteAsked(query, now)
+    }
+}
