@@ -12,6 +12,12 @@ extension [UInt8] {
 }
 
 extension [UInt8] {
+    /// Lends the octets, to read.
+    public func withRawSpan<R>(_ body: (RawSpan) -> R) -> R {
+        // SAFETY: octets have no padding; the span lives no longer than the call.
+        unsafe body(span.bytes)
+    }
+
     /// Lends the octets, to change in place.
     public mutating func withMutableRawSpan<R>(_ body: (inout MutableRawSpan) -> R) -> R {
         var span = mutableSpan

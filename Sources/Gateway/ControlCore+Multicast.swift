@@ -29,7 +29,7 @@ extension ControlCore {
     private mutating func handleSegment(_ bytes: [UInt8], _ index: Int, _ now: Instant) {
         // A segment of a peer that does not count as up yet is sent again.
         guard index < peers.count, peers[index].isUp else { return }
-        peers[index].channel.handleSegment(bytes.span.bytes, at: now)
+        bytes.withRawSpan { peers[index].channel.handleSegment($0, at: now) }
         let peer = PeerIndex(index)
         while let event = peers[index].channel.pollEvent() {
             switch event {
@@ -106,5 +106,7 @@ extension ControlCore {
         while let event = snooper.pollEvent() { actions.append(.log(.multicast(event))) }
     }
 
-    private func push(_ bytes: [UInt8], _ kind: QueuedBytes) -> Bool { mailbox.outbound.push(bytes.span.bytes, tag: kind.tag) }
+    private func push(_ bytes: [UInt8], _ kind: QueuedBytes) -> Bool {
+        bytes.withRawSpan { mailbox.outbound.push($0, tag: kind.tag) }
+    }
 }

@@ -102,7 +102,7 @@ public struct LaneCore: ~Copyable {
         reassemblers = FixedArray(count: configuration.peers) { _ in Reassembler(datagramSize: Limits.frameBytes) }
         sessions = FixedArray(count: configuration.peers * StreamIdentifier.slotsPerPeer) { _ in ReceiveSession() }
         segment = OwnedBytes(count: Limits.frameBytes)
-        scratch = OwnedBytes(count: ByteQueue.largestMessage)
+        scratch = OwnedBytes(count: mailbox.outbound.largestMessage)
     }
 
     // MARK: From the LAN

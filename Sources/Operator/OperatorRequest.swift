@@ -37,8 +37,8 @@ public enum OperatorRequest: Hashable, Sendable {
     }
 
     /// `nil` when the line is no request; the line's end may be missing.
-    public init?(line: some StringProtocol) {
-        let words = line.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
+    public init?(line: String) {
+        let words: [String] = line.split { $0 == " " || $0 == "\n" }.map(String.init)
         switch (words.first, words.count) {
         case ("show", 2):
             guard let topic = ShowTopic(rawValue: words[1]) else { return nil }

@@ -23,6 +23,8 @@ public struct GroupTotals: Hashable, Sendable {
     public struct Site: Hashable, Sendable {
         public var frames: UInt64 = 0
         public var bytes: UInt64 = 0
+
+        public init() {}
     }
     /// Each frame counted once; bytes are octets of frames.
     public var tally = Tally()

@@ -1,6 +1,7 @@
 // The snooper's ear and mouth on the LAN: what each message does, where it goes on, and what we say ourselves.
 
 import Basics
+import Buffers
 import Wire
 
 extension Snooper {
@@ -26,11 +27,11 @@ extension Snooper {
     }
 
     private func parse(_ bytes: [UInt8]) -> (FrameHeader?, MembershipParse, PIMHello?) {
-        // SAFETY: the octets stay where they are while `bytes` is borrowed here; the span does not leave this function.
-        let frame = unsafe bytes.span.bytes
-        guard let header = FrameHeader(frame) else { return (nil, .other, nil) }
-        if let hello = PIM.parseHello(frame, header) { return (header, .other, hello) }
-        return (header, MembershipPacket.parse(frame, header), nil)
+        bytes.withRawSpan { frame in
+            guard let header = FrameHeader(frame) else { return (nil, .other, nil) }
+            if let hello = PIM.parseHello(frame, header) { return (header, .other, hello) }
+            return (header, MembershipPacket.parse(frame, header), nil)
+        }
     }
 
     private func counter(for refusal: MembershipRefusal) -> SnoopCounter {
