@@ -82,6 +82,7 @@ extension GroupTable {
             sourcesOfHost: configuration.sourceLimit)
         switch entries[place].hosts.note(kind, addresses, from: host, generation, until: membership, room: room) {
         case .noted, .overflowed: break
+        case .crowded: counters.add(.memberLimit)
         case .refused:
             counters.add(.memberLimit)
             entries[place].untrackedUntil = membership
