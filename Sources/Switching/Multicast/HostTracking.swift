@@ -1,5 +1,5 @@
-// The hosts behind one group entry, and what each of them wants: explicit tracking (rule 27, RFC 9776 section 7.2's remark
-// on hosts that do not suppress each other's reports).
+// The hosts behind one group entry, and what each of them wants: explicit tracking (rule 27). It is why hosts of the third
+// generation do not suppress each other's reports (RFC 9776 appendix A.2).
 //
 // What it is for. The tables of RFC 9776 section 6.4 know what a LAN wants, not who wants it. So when a host leaves they
 // must ask the LAN, and go on forwarding until nobody has answered. A gateway that remembers every host's own wish knows
