@@ -5,19 +5,21 @@ import Testing
 import Wire
 
 @Suite struct MembershipCodeTests {
-    @Test(arguments: [
-        (0, 0), (1, 1), (126, 126), (127, 127), (0x80, 128), (0x81, 136), (0x8F, 248), (0x90, 256), (0x91, 272), (0x9F, 496),
-        (0xA0, 512), (0xC8, 3_072), (0xF0, 16_384), (0xFE, 30_720), (0xFF, 31_744),
-    ] as [(UInt8, Int)])
+    @Test(
+        arguments: [
+            (0, 0), (1, 1), (126, 126), (127, 127), (0x80, 128), (0x81, 136), (0x8F, 248), (0x90, 256), (0x91, 272), (0x9F, 496),
+            (0xA0, 512), (0xC8, 3_072), (0xF0, 16_384), (0xFE, 30_720), (0xFF, 31_744),
+        ] as [(UInt8, Int)])
     func eightBits(code: UInt8, number: Int) {
         #expect(MembershipCode.decode8(code) == number)
         #expect(MembershipCode.encode8(number) == code)
     }
 
-    @Test(arguments: [
-        (0, 0), (1, 1), (0x7FFF, 32_767), (0x8000, 32_768), (0x8001, 32_776), (0x8FFF, 65_528), (0x9000, 65_536),
-        (0x9001, 65_552), (0xF000, 4_194_304), (0xFFFE, 8_386_560), (0xFFFF, 8_387_584),
-    ] as [(UInt16, Int)])
+    @Test(
+        arguments: [
+            (0, 0), (1, 1), (0x7FFF, 32_767), (0x8000, 32_768), (0x8001, 32_776), (0x8FFF, 65_528), (0x9000, 65_536),
+            (0x9001, 65_552), (0xF000, 4_194_304), (0xFFFE, 8_386_560), (0xFFFF, 8_387_584),
+        ] as [(UInt16, Int)])
     func sixteenBits(code: UInt16, number: Int) {
         #expect(MembershipCode.decode16(code) == number)
         #expect(MembershipCode.encode16(number) == code)
