@@ -26,7 +26,7 @@ extension GroupTable {
         }
         if entryCount > configuration.groupLimit { problems.append("more entries than the limit") }
         if memberCount > configuration.memberLimit { problems.append("more members than the limit") }
-        if memberSourceCount > 4 * configuration.memberLimit { problems.append("more sources of members than the limit") }
+        if memberSourceCount > configuration.memberSourceLimit { problems.append("more sources of members than the limit") }
         if occupied.count + free.count != entries.count || free.contains(where: { isOccupied[Int($0)] }) {
             problems.append("the free list and the entries are not the pool")
         }

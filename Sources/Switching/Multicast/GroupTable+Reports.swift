@@ -78,10 +78,11 @@ extension GroupTable {
         guard configuration.tracking else { return }
         let membership = clock + context.timing.groupMembershipInterval
         let room = HostTracking.Room(
-            hosts: configuration.memberLimit - memberCount, sources: 4 * configuration.memberLimit - memberSourceCount,
+            hosts: configuration.memberLimit - memberCount, sources: configuration.memberSourceLimit - memberSourceCount,
             sourcesOfHost: configuration.sourceLimit)
         switch entries[place].hosts.note(kind, addresses, from: host, generation, until: membership, room: room) {
         case .noted, .overflowed: break
+        case .crowded: counters.add(.memberLimit)
         case .refused:
             counters.add(.memberLimit)
             entries[place].untrackedUntil = membership

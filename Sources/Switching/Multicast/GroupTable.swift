@@ -57,6 +57,9 @@ public struct GroupTableConfiguration: Hashable, Sendable {
         self.tracking = tracking
     }
 
+    /// Sources of all tracked hosts together.
+    var memberSourceLimit: Int { memberLimit.multipliedReportingOverflow(by: 4).overflow ? .max : memberLimit * 4 }
+
     /// 232.0.0.0/8, and ff3x::/32 for every scope x (RFC 4607 section 1).
     public static let standardSSM: [IPPrefix] =
         ([IPPrefix(IPAddress(ipv4: 0xE800_0000), length: 8)]

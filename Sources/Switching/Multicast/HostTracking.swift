@@ -1,5 +1,5 @@
-// The hosts behind one group entry, and what each of them wants: explicit tracking (rule 27, RFC 9776 section 7.2's remark
-// on hosts that do not suppress each other's reports).
+// The hosts behind one group entry, and what each of them wants: explicit tracking (rule 27). It is why hosts of the third
+// generation do not suppress each other's reports (RFC 9776 appendix A.2).
 //
 // What it is for. The tables of RFC 9776 section 6.4 know what a LAN wants, not who wants it. So when a host leaves they
 // must ask the LAN, and go on forwarding until nobody has answered. A gateway that remembers every host's own wish knows
@@ -99,8 +99,10 @@ struct HostTracking: Sendable {
         case noted
         /// The host is new, wants something, and there is no room for it.
         case refused
-        /// Its list did not fit: it counts as EXCLUDE{}.
+        /// Its own list is too long: it counts as EXCLUDE{}.
         case overflowed
+        /// All lists together are: it counts as EXCLUDE{}.
+        case crowded
     }
 
     /// What of the table's limits is left.
@@ -142,10 +144,11 @@ struct HostTracking: Sendable {
         var host = TrackedHost(identity: identity, generation: generation, interest: interest)
         let kept = isKnown ? hosts[place].sourceCount : 0
         var outcome = Outcome.noted
-        if host.sourceCount > room.sourcesOfHost || host.sourceCount - kept > room.sources {
+        let isTooLong = host.sourceCount > room.sourcesOfHost
+        if isTooLong || host.sourceCount - kept > room.sources {
             interest = .overflowed(until: max(host.expires, expires))
             host.interest = interest
-            outcome = .overflowed
+            outcome = isTooLong ? .overflowed : .crowded
         }
         if isKnown {
             if identity.address.isUnspecified { host.identity.address = hosts[place].identity.address }
