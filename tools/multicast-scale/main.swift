@@ -196,8 +196,8 @@ for _ in 0..<rounds {
     }
 }
 for (index, pattern) in patterns.enumerated() {
-    let counters = pairs[pattern.pair].a.lane.bridge.counters
-    let dropped = DropReason.allCases.reduce(0) { $0 + counters[$1] }
+    var dropped: UInt64 = 0
+    for reason in DropReason.allCases { dropped += pairs[pattern.pair].a.lane.bridge.counters[reason] }
     print(
         String(
             format: "%d groups known, %d busy: %.1f ns a frame (median of %d), %.3f of the first; %d dropped",
