@@ -15,15 +15,17 @@ extension ControlCore {
     /// Frames and segments handled before timers and operators have their turn.
     private static let puntBudget = 1024
 
-    /// Takes what the lane has punted. True when there may be more.
+    /// Takes what the lane has punted, as much as one turn of control has time for.
     mutating func handlePunts(at now: Instant) {
+        var frames: [(bytes: [UInt8], port: PortIndex)] = []
         for _ in 0..<ControlCore.puntBudget {
             guard let (tag, bytes) = mailbox.punts.pop() else { break }
             switch QueuedBytes(tag: tag) {
-            case .frame(let port): snooper.handleFrame(bytes, on: PortIndex(Int(port)), at: now)
+            case .frame(let port): frames.append((bytes, PortIndex(Int(port))))
             case .segment(let peer): handleSegment(bytes, peer.index, now)
             }
         }
+        if !frames.isEmpty { snooper.handleFrames(frames, at: now) }
     }
 
     private mutating func handleSegment(_ bytes: [UInt8], _ index: Int, _ now: Instant) {

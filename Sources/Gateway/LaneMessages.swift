@@ -115,6 +115,8 @@ public final class LaneMailbox: Sendable {
 
     /// True while the lane has something to do for control.
     public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty }
+    /// True while frames or segments of control's wait for the lane.
+    public var hasFramesForLane: Bool { !outbound.isEmpty }
     /// True while control has something to hear.
     public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty }
 

@@ -8,6 +8,17 @@ extension Snooper {
     /// A frame that a lane punted: IGMP, MLD, router discovery or PIM, as the port received it. IGMP and MLD are ours to
     /// forward, the rest the lane has forwarded already.
     public mutating func handleFrame(_ bytes: [UInt8], on port: PortIndex, at now: Instant) {
+        take(bytes, on: port, at: now)
+        settle(now)
+    }
+
+    /// Several at once, with the port of each: what follows from them is worked out once.
+    public mutating func handleFrames(_ frames: [(bytes: [UInt8], port: PortIndex)], at now: Instant) {
+        for frame in frames { take(frame.bytes, on: frame.port, at: now) }
+        settle(now)
+    }
+
+    private mutating func take(_ bytes: [UInt8], on port: PortIndex, at now: Instant) {
         guard configuration.isEnabled, port.index < configuration.ports else { return }
         let (header, parsed, hello) = parse(bytes)
         guard let header else { return }
@@ -16,14 +27,13 @@ extension Snooper {
             addSegment(key, now)
             routers.handlePIMHello(
                 from: hello.source, mac: header.source, holdTime: hello.holdTime, on: port, vlan: header.vlan, at: now)
-            return settle(now)
+            return
         }
         switch parsed {
         case .packet(let packet): handle(packet, header, bytes, port, now)
         case .refused(let refusal, _): count(counter(for: refusal), at: now)
         case .other: break
         }
-        settle(now)
     }
 
     private func parse(_ bytes: [UInt8]) -> (FrameHeader?, MembershipParse, PIMHello?) {
