@@ -109,9 +109,10 @@ public struct ProxyReporter: Sendable {
             entry.answerSources = Array(Set(entry.answerSources + query.sources)).sorted()
             if entry.answerSources.count > Self.askedLimit { entry.answerSources = [] }
         }
+        let isEarlier = at < entry.answerAt
         entry.answerAt = min(entry.answerAt, at)
         table[group] = entry
-        deadlines.insert(Deadline(at: entry.answerAt, group: group))
+        if isEarlier { deadlines.insert(Deadline(at: at, group: group)) }
     }
 
     public mutating func handleTimeout(at now: Instant) {
@@ -121,7 +122,14 @@ public struct ProxyReporter: Sendable {
         }
         while let top = deadlines.min, top.at <= now {
             _ = deadlines.popMin()
-            guard let entry = table[top.group], entry.next == top.at else { continue }
+            guard let entry = table[top.group] else { continue }
+            guard entry.next == top.at else {
+                // Something else of the group is due later, and may have no element of its own.
+                if entry.next > top.at && entry.next != .distantFuture {
+                    deadlines.insert(Deadline(at: entry.next, group: top.group))
+                }
+                continue
+            }
             if entry.answerAt <= now { answer(top.group) }
             if entry.nextChange <= now { tellChange(top.group, now) }
             if let next = table[top.group]?.next, next != .distantFuture {

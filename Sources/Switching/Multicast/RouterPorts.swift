@@ -1,7 +1,7 @@
 // Which LAN ports lead to a multicast router, by VLAN and family (rules 2, 3, 30): learned from queries with a real source, PIM
 // Hello (RFC 7761), router advertisements (RFC 4286), and configuration. Every learned row expires by what its message said.
-// The table is bounded: past its limit the row that expires first is forgotten, so that a flood of invented routers costs
-// those that repeat themselves least.
+// The table is bounded: past its limit one row for each port, VLAN and kind stands for all routers that found no room, so
+// that a flood of invented ones takes no port from a real one.
 
 import Basics
 
@@ -49,6 +49,8 @@ public struct RouterPorts: Sendable {
         static func < (a: Place, b: Place) -> Bool { (a.vlan, a.family) < (b.vlan, b.family) }
     }
 
+    /// How long a router without a row of its own keeps its port a router port.
+    private static let longestNameless = Interval.seconds(260)
     private let portCount: Int
     private let configured: PortSet
     private let disabled: PortSet
@@ -63,7 +65,7 @@ public struct RouterPorts: Sendable {
     /// - Parameters:
     ///   - configured: router ports on every VLAN, for ever.
     ///   - disabled: never router ports, whatever is heard there.
-    ///   - limit: learned rows.
+    ///   - limit: learned rows with an address.
     public init(ports: Int, configured: PortSet, disabled: PortSet, limit: Int = 1_024) {
         portCount = ports
         self.configured = configured
@@ -140,25 +142,24 @@ public struct RouterPorts: Sendable {
         _ now: Instant
     ) {
         guard !address.isUnspecified, port.index < portCount, !disabled.contains(port) else { return }
-        let key = Key(vlan: vlan, family: address.family, port: port, address: address, kind: kind.rawValue)
+        var key = Key(vlan: vlan, family: address.family, port: port, address: address, kind: kind.rawValue)
+        var expires = expires
+        if table[key] == nil && table.count >= limit {
+            // No room for its name: one row stands for all of the port that found none, and it never stays for ever.
+            counters.add(.routerLimit)
+            key.address = .unspecified(address.family)
+            expires = min(expires ?? .distantFuture, now + Self.longestNameless)
+        }
         if let expires { earliest = min(earliest, expires) }
         if table[key] != nil {
             table[key]?.expires = expires
             table[key]?.mac = mac
             return
         }
-        if table.count >= limit { makeRoom() }
         table[key] = Row(
-            vlan: vlan, family: address.family, port: port, address: address, kind: kind, mac: mac, since: now, expires: expires)
+            vlan: vlan, family: address.family, port: port, address: key.address, kind: kind, mac: mac, since: now,
+            expires: expires)
         summarise(Place(vlan: vlan, family: address.family))
-    }
-
-    private mutating func makeRoom() {
-        counters.add(.routerLimit)
-        let first = table.min { a, b in
-            (a.value.expires ?? .distantFuture, a.key) < (b.value.expires ?? .distantFuture, b.key)
-        }
-        if let first { remove(first.key) }
     }
 
     private mutating func forget(_ address: IPAddress, _ kind: RouterKinds, _ port: PortIndex, _ vlan: VLAN) {
