@@ -34,7 +34,7 @@ public struct Bridge: ~Copyable {
     private let isSnooping: Bool
     private let forwardMask: UInt16
     /// Frames of multicast that is not IP: how many a second a port may bring, since when, and how many there were.
-    private struct OtherMulticast: BitwiseCopyable {
+    struct OtherMulticast: BitwiseCopyable {
         var since = Instant.zero
         var count = 0
     }
