@@ -1,7 +1,7 @@
 // Which LAN ports lead to a multicast router, by VLAN and family (rules 2, 3, 30): learned from queries with a real source, PIM
 // Hello (RFC 7761), router advertisements (RFC 4286), and configuration. Every learned row expires by what its message said.
-// The table is bounded: past its limit one row for each port, VLAN and kind stands for all routers that found no room, so
-// that a flood of invented ones takes no port from a real one.
+// The table is bounded: past its limit, the VLAN and port that hold the most rows lose the one of them that expires first. So
+// invented routers push out each other, however long they claim to stay, and a port with one true router remains a router port.
 
 import Basics
 
@@ -38,6 +38,8 @@ public struct RouterPorts: Sendable {
         var address: IPAddress
         var kind: UInt8
 
+        var lanPlace: LANPlace { LANPlace(vlan: vlan, family: family, port: port) }
+
         static func < (a: Key, b: Key) -> Bool {
             (a.vlan, a.family, a.port, a.address, a.kind) < (b.vlan, b.family, b.port, b.address, b.kind)
         }
@@ -49,8 +51,13 @@ public struct RouterPorts: Sendable {
         static func < (a: Place, b: Place) -> Bool { (a.vlan, a.family) < (b.vlan, b.family) }
     }
 
-    /// How long a router without a row of its own keeps its port a router port.
-    private static let longestNameless = Interval.seconds(260)
+    /// What each place is entitled to keep one router of, when there is not enough room.
+    struct LANPlace: Hashable {
+        var vlan: VLAN
+        var family: IPFamily
+        var port: PortIndex
+    }
+
     private let portCount: Int
     private let configured: PortSet
     private let disabled: PortSet
@@ -65,7 +72,7 @@ public struct RouterPorts: Sendable {
     /// - Parameters:
     ///   - configured: router ports on every VLAN, for ever.
     ///   - disabled: never router ports, whatever is heard there.
-    ///   - limit: learned rows with an address.
+    ///   - limit: learned rows.
     public init(ports: Int, configured: PortSet, disabled: PortSet, limit: Int = 1_024) {
         portCount = ports
         self.configured = configured
@@ -141,25 +148,32 @@ public struct RouterPorts: Sendable {
         _ address: IPAddress, _ mac: MACAddress, _ kind: RouterKinds, _ port: PortIndex, _ vlan: VLAN, expires: Instant?,
         _ now: Instant
     ) {
-        guard !address.isUnspecified, port.index < portCount, !disabled.contains(port) else { return }
-        var key = Key(vlan: vlan, family: address.family, port: port, address: address, kind: kind.rawValue)
-        var expires = expires
-        if table[key] == nil && table.count >= limit {
-            // No room for its name: one row stands for all of the port that found none, and it never stays for ever.
-            counters.add(.routerLimit)
-            key.address = .unspecified(address.family)
-            expires = min(expires ?? .distantFuture, now + Self.longestNameless)
-        }
-        if let expires { earliest = min(earliest, expires) }
+        guard address.isUnicast, port.index < portCount, !disabled.contains(port) else { return }
+        let key = Key(vlan: vlan, family: address.family, port: port, address: address, kind: kind.rawValue)
         if table[key] != nil {
+            if let expires { earliest = min(earliest, expires) }
             table[key]?.expires = expires
             table[key]?.mac = mac
             return
         }
+        if table.count >= limit { handleTimeout(at: now) }
         table[key] = Row(
-            vlan: vlan, family: address.family, port: port, address: key.address, kind: kind, mac: mac, since: now,
-            expires: expires)
+            vlan: vlan, family: address.family, port: port, address: address, kind: kind, mac: mac, since: now, expires: expires)
+        if let expires { earliest = min(earliest, expires) }
+        if table.count > limit { forgetOne() }
         summarise(Place(vlan: vlan, family: address.family))
+    }
+
+    /// Takes the row that expires first from the VLAN and port that hold the most. O(rows).
+    private mutating func forgetOne() {
+        counters.add(.routerLimit)
+        var counts: [LANPlace: Int] = [:]
+        for key in table.keys { counts[key.lanPlace, default: 0] += 1 }
+        let most = counts.values.max()
+        let first = table.filter { counts[$0.key.lanPlace] == most }.min { a, b in
+            (a.value.expires ?? .distantFuture, a.key) < (b.value.expires ?? .distantFuture, b.key)
+        }
+        if let first { remove(first.key) }
     }
 
     private mutating func forget(_ address: IPAddress, _ kind: RouterKinds, _ port: PortIndex, _ vlan: VLAN) {

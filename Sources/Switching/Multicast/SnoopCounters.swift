@@ -92,7 +92,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .memberLimit: "multicast.members.limit was reached: the host is not tracked, leaves take the last member query time"
         case .reportRate: "multicast.reports.limit was exceeded: every group of the VLAN is forwarded to that port"
         case .queueFull: "messages came faster than they could be taken: every group is forwarded to that port for a while"
-        case .routerLimit: "more routers than can be kept: their ports count as router ports all the same"
+        case .routerLimit: "more routers than can be kept: one of the port that has most was forgotten"
         case .interestLimit: "multicast.interests.limit was reached: that site is sent every group"
         }
     }
