@@ -47,7 +47,8 @@ public struct WhyDocument: Codable, Sendable, Equatable {
             isForwarded = reason.isForwarded
             rule = reason.rule(isSite: explanation.peer != nil)
             let verb = isForwarded ? "goes" : "does not go"
-            sentences = ["\(frame) \(verb) to \(name): \(Self.words(reason, name, isSite: explanation.peer != nil)) (rule \(rule))."]
+            let words = Self.words(reason, name, isSite: explanation.peer != nil)
+            sentences = ["\(frame) \(verb) to \(name): \(words) (rule \(rule))."]
             for (port, reason) in explanation.decisions {
                 guard let port else { continue }
                 sentences.append(

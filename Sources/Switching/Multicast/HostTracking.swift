@@ -177,7 +177,9 @@ struct HostTracking: Sendable {
             switch former {
             case .include(let sources):
                 return .include(refreshed(sources, addresses, expires))
-            case .exclude(let sources, let until) where kind == .allow:
+            // A host in EXCLUDE answers a query for sources with IS_IN of those that it wants (RFC 9776 section 5.2): only a
+            // change of its mode leaves EXCLUDE. One whose TO_IN was lost is forgotten when `until` has passed.
+            case .exclude(let sources, let until) where kind != .toInclude:
                 return .exclude(sources.filter { !addresses.includes($0) }, until: until)
             case .overflowed: return .overflowed(until: expires)
             case .exclude, nil: return .include(refreshed([], addresses, expires))

@@ -137,8 +137,8 @@ public struct Querier: Sendable {
         return !configuration.isEnabled || configuration.address.isUnspecified || source < configuration.address
     }
 
-    /// K5 with what the query says of robustness and interval.
-    private func expiry(_ query: MembershipQuery) -> Interval {
+    /// K5 with what the query says of robustness and interval: for how long its sender counts as present.
+    func expiry(_ query: MembershipQuery) -> Interval {
         var timing = configuration.timing
         if query.robustness > 0 { timing.robustness = Int(query.robustness) }
         if query.queryInterval > .zero { timing.queryInterval = query.queryInterval }

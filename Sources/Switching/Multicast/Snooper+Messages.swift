@@ -90,9 +90,10 @@ extension Snooper {
         } else if let querier = segments[key]?.querier {
             routers.handleQuery(
                 from: packet.source, mac: header.source, on: port, vlan: header.vlan,
-                expiresAfter: querier.timing.otherQuerierPresent, at: now)
+                expiresAfter: querier.expiry(query), at: now)
         }
-        if let newest = segments[key]?.querier.generation, query.generation < newest { count(.olderQuerier, at: now) }
+        // Not against what we speak at the moment: an older querier has made us speak its version.
+        if query.generation < configuration[key.family].generation { count(.olderQuerier, at: now) }
         segments[key]?.querier.handleQuery(query, from: packet.source, at: now)
         if query.group != nil, let querier = segments[key]?.querier, !querier.isQuerier {
             groups.handleQuery(query, vlan: header.vlan, context(key, at: now), at: now)
