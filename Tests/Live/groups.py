@@ -136,11 +136,11 @@ class Feed:
 class Watch(Sniffer):
     """What reaches a host, seen on its device: it need not have joined."""
 
-    def __init__(self, lab, site, number=1, namespace=None, device="eth0", outgoing=False):
+    def __init__(self, lab, site=None, number=1, namespace=None, device="eth0", outgoing=False):
         super().__init__(lab, namespace or lab.host(site, number), device, outgoing)
 
     def arrivals(self, group, seconds=0.2, count=None, quiet=0.05):
-        """[(when, number)] of a feed's datagrams. Those that are waiting already take no time."""
+        """[(when, number)] of a feed's datagrams: what waits already, and what comes in so many seconds or until `count` did."""
         return [(when, feed_number(data)) for when, data in self.stamped(seconds, count, lambda data: goes_to(data, group), quiet)]
 
     def first(self, group, seconds=3.0):
@@ -217,30 +217,18 @@ def gateway_mac(lab, site):
 
 # What gateways say
 
-def group(gateway, address, vlan="-"):
-    """The gateway's record of a group, or None."""
-    answer = gateway.show("groups") or {"groups": []}
-    return next((one for one in answer["groups"] if (one["group"], one["vlan"]) == (address, vlan)), None)
-
-
 def members(gateway, address, vlan="-"):
     """{address: member} of a group's hosts."""
-    record = group(gateway, address, vlan)
+    record = gateway.group(address, vlan)
     return {one["address"]: one for port in (record["ports"] if record else []) for one in port["members"]}
 
 
-def wish_of(gateway, site, address, vlan="-"):
-    """What another site told this gateway that it wants of a group; None for nothing."""
-    record = group(gateway, address, vlan)
-    return next((one.get("wish") for one in (record["sites"] if record else []) if one["site"] == site), None)
-
-
 def wait_wish(gateway, site, address, vlan="-", seconds=3.0):
-    return wait_for(f"{gateway.name} knows that {site} wants {address}", lambda: wish_of(gateway, site, address, vlan), seconds)
+    return wait_for(f"{gateway.name} knows that {site} wants {address}", lambda: gateway.wish(site, address, vlan), seconds)
 
 
 def wait_no_wish(gateway, site, address, vlan="-", seconds=3.0):
-    wait_for(f"{gateway.name} knows that {site} does not want {address}", lambda: not wish_of(gateway, site, address, vlan), seconds)
+    wait_for(f"{gateway.name} knows that {site} does not want {address}", lambda: not gateway.wish(site, address, vlan), seconds)
 
 
 def rules(gateway):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from groups import FAST, K4, MARGIN, Feed, Member, Watch, group, members, wait_no_wish, wait_wish
+from groups import FAST, K4, MARGIN, Feed, Member, Watch, members, wait_no_wish, wait_wish
 from lab import ROOT
 
 ADDRESS = "239.11.1.1"
@@ -45,7 +45,7 @@ def test_a_receiver_dies_without_a_word(make_lab):
     time.sleep(1)
     receiver = lab.popen(lab.host(2), sys.executable, os.path.join(ROOT, "tools", "mcast"), "recv", ADDRESS, "26400", "1000000", "--interface",
                          lab.host_ip(2), "--wait", "60", stdout=subprocess.DEVNULL)
-    with Feed(lab, 1, ADDRESS), Watch(lab, None, namespace=lab.namespace("l2"), device="up0") as uplink:
+    with Feed(lab, 1, ADDRESS), Watch(lab, namespace=lab.namespace("l2"), device="up0") as uplink:
         uplink.first(ADDRESS, seconds=5)
         assert list(members(far, ADDRESS)) == [lab.host_ip(2)]
         lab.ip(lab.namespace("l2"), "link", "set", "p1", "down")
@@ -57,7 +57,7 @@ def test_a_receiver_dies_without_a_word(make_lab):
         last = max(when for when, _ in uplink.arrivals(ADDRESS, 0.5))
         assert last < cut + K4 + MARGIN, f"{last - cut:.1f} s after the cable was cut"
         assert last > cut + 1 and gone > cut + 1, "a membership that did not wait for the answer to a query"
-        assert not members(far, ADDRESS) and not group(far, ADDRESS).get("wish")
+        assert not members(far, ADDRESS) and not far.group(ADDRESS).get("wish")
 
 
 def test_the_lan_goes_down_and_comes_back(make_lab):

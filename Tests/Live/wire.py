@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from lab import ROOT, inside
+from lab import ROOT, inside, wait_for
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
@@ -112,13 +112,16 @@ def feed(count, groups=4, seed=1):
 
 
 class Receiver:
-    """A host's socket that has joined a multicast group."""
+    """A host's socket that has joined a multicast group, and every gateway that runs knows of it."""
 
     def __init__(self, lab, site, group="239.192.0.1", port=26400):
         self._socket = lab.socket(lab.host(site), socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._socket.bind((group, port))
         self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(lab.host_ip(site)))
+        for other, gateway in lab.gateways.items():
+            if other != site:
+                wait_for(f"{gateway.name} knows of the join", lambda gateway=gateway: gateway.wish(f"s{site}", group))
 
     def __enter__(self):
         return self
