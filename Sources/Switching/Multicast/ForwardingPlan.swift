@@ -317,6 +317,9 @@ public struct ForwardingPlan: Sendable {
         totals(Key(vlan: vlan, group: .unspecified(family)))
     }
 
+    /// VLANs with a default of their own, sorted.
+    var defaultVLANs: [VLAN] { Set(entries.keys.compactMap { $0.group.isUnspecified ? $0.vlan : nil }).sorted() }
+
     private func totals(_ key: Key) -> GroupTotals {
         var sum = totals[key] ?? GroupTotals()
         var cells: Set<UInt32> = [0]

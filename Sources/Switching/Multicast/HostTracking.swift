@@ -124,6 +124,14 @@ struct HostTracking: Sendable {
         return result
     }
 
+    /// True when another address has been heard from the host's MAC address: several hosts may be behind it, or it has moved.
+    func isShared(_ identity: HostIdentity) -> Bool {
+        let place = place(for: identity.mac)
+        guard place < hosts.count, hosts[place].identity.mac == identity.mac else { return false }
+        let known = hosts[place].identity.address
+        return !known.isUnspecified && !identity.address.isUnspecified && known != identity.address
+    }
+
     /// Notes what a host said: the record as it stood, whatever the group's compatibility makes of it.
     ///
     /// - Parameters:
