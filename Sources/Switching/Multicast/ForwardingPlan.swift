@@ -334,6 +334,8 @@ public struct ForwardingPlan: Sendable {
     public var keys: [GroupKey] {
         var all = Set(entries.keys)
         for key in totals.keys { all.insert(key) }
+        // What a replaced entry forwarded counts already, though its cell waits for the lanes to go on.
+        for old in retired + retiring where board.tallies[old.cell] != Tally() { all.insert(old.key) }
         return all.compactMap { key in
             key.group.isUnspecified ? nil : key.vlan.map { GroupKey($0, key.group) }
         }.sorted()
