@@ -58,6 +58,7 @@ def test_join_and_leave(pair, version, address):
             leaves_in_time(member, watch, address)
     wait_no_wish(near, "s2", address)
     assert not members(far, address)
+    assert near.group(address)["frames_from_lan"] > 0 and far.group(address)["frames_from_mesh"] > 0, "what was forwarded is forgotten"
 
 
 def test_version_1_host(pair):
