@@ -69,6 +69,12 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // A benchmark, run by tools/bench-multicast.
+        .executableTarget(
+            name: "multicast-scale",
+            dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway", "LinuxIO"],
+            path: "tools/multicast-scale", swiftSettings: strict),
+
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .testTarget(name: "BuffersTests", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
         .testTarget(name: "WireTests", dependencies: ["Basics", "Wire"], swiftSettings: strict),

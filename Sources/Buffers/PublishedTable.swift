@@ -4,7 +4,10 @@
 //
 //     shards:  [ 0 ] [ * ] [ 0 ] [ * ] ...      one atomic address each, 0 where the shard is empty
 //                      |
-//                      +--> | mask | entry | entry | empty | ...      open addressing, at most half full, never changed
+//                      +--> | entry | entry | empty | ...             open addressing, at most half full, never changed
+//
+// A block begins at a multiple of 64, and the low six bits of its address in the shard hold the logarithm of its capacity: a
+// look-up touches the shard's word and the entries, nothing else.
 //
 //     writer:  build a new block -> store its address -> generation += 1 -> remember the old block with that generation
 //     reader:  once a batch, holding nothing: acknowledged = generation
@@ -107,11 +110,10 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
     private func build(_ entries: [Entry], _ secret: HashSecret) -> UInt {
         var capacity = 4
         while capacity < entries.count * 2 { capacity <<= 1 }
-        let size = Self.headerBytes + capacity * MemoryLayout<Entry>.stride
-        // SAFETY: the block holds the mask and `capacity` entries, all initialised before anybody else sees it.
+        let size = capacity * MemoryLayout<Entry>.stride
+        // SAFETY: the block holds `capacity` entries, all initialised before anybody else sees it.
         let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
-        unsafe block.storeBytes(of: capacity - 1, as: Int.self)
-        let slots = unsafe (block + Self.headerBytes).bindMemory(to: Entry.self, capacity: capacity)
+        let slots = unsafe block.bindMemory(to: Entry.self, capacity: capacity)
         unsafe slots.initialize(repeating: Entry.empty, count: capacity)
         for entry in entries {
             var place = Int(entry.hash(secret)) & (capacity - 1)
@@ -119,21 +121,16 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
             unsafe slots[place] = entry
         }
         byteCount += size
-        return UInt(bitPattern: block)
+        return UInt(bitPattern: block) | UInt(capacity.trailingZeroBitCount)
     }
 
-    /// The mask stands alone in front, so that entries begin at a cache line.
-    @usableFromInline static var headerBytes: Int { 64 }
-
     private static func size(_ block: UInt) -> Int {
-        // SAFETY: a block that `build` made and nobody has freed.
-        guard let pointer = unsafe UnsafeRawPointer(bitPattern: block) else { return 0 }
-        return unsafe headerBytes + (pointer.load(as: Int.self) + 1) * MemoryLayout<Entry>.stride
+        block == 0 ? 0 : (1 << Int(block & 63)) * MemoryLayout<Entry>.stride
     }
 
     private static func free(_ block: UInt) {
         // SAFETY: a block that `build` made, that no reader holds, freed once.
-        unsafe UnsafeMutableRawPointer(bitPattern: block)?.deallocate()
+        unsafe UnsafeMutableRawPointer(bitPattern: block & ~63)?.deallocate()
     }
 
     // MARK: Readers
@@ -171,10 +168,10 @@ public struct PublishedTableReader<Entry: PublishedEntry>: ~Copyable {
     public func find(_ hash: UInt32, in shardHash: UInt32, _ matches: (borrowing Entry) -> Bool) -> Entry? {
         // SAFETY: a shard's number has ten bits. The block stays until this reader acknowledges a later generation; it
         // holds mask + 1 entries, at least half of them empty, so the walk ends.
-        let address = unsafe shards[PublishedTable<Entry>.shard(of: shardHash)].load(ordering: .acquiring)
-        guard let block = unsafe UnsafeRawPointer(bitPattern: address) else { return nil }
-        let mask = unsafe block.load(as: Int.self)
-        let slots = unsafe (block + PublishedTable<Entry>.headerBytes).assumingMemoryBound(to: Entry.self)
+        let word = unsafe shards[PublishedTable<Entry>.shard(of: shardHash)].load(ordering: .acquiring)
+        guard let block = unsafe UnsafeRawPointer(bitPattern: word & ~63) else { return nil }
+        let mask = 1 << Int(truncatingIfNeeded: word & 63) &- 1
+        let slots = unsafe block.assumingMemoryBound(to: Entry.self)
         var place = Int(hash) & mask
         while unsafe slots[place].isOccupied {
             if unsafe matches(slots[place]) { return unsafe slots[place] }

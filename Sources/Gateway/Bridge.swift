@@ -45,8 +45,8 @@ public struct Bridge: ~Copyable {
         isSnooping = configuration.isSnooping
         forwardMask = configuration.forwardMask
         otherLimit = configuration.otherMulticastLimit
-        forwarding = ForwardingTable(mailbox.forwarding, secret: mailbox.secret)
-        tallies = mailbox.tallies
+        forwarding = ForwardingTable(mailbox.forwarding)
+        tallies = mailbox.forwarding.tallies
         punts = mailbox.punts
         portAddresses = FixedArray(count: configuration.ports) { index in
             index < configuration.portAddresses.count ? configuration.portAddresses[index] ?? .broadcast : .broadcast
@@ -108,19 +108,20 @@ public struct Bridge: ~Copyable {
 
     /// To the ports and the peers of the entry.
     private mutating func forward(_ frame: RawSpan, _ vlan: VLAN, _ multicast: MulticastHeader, _ port: PortIndex) {
-        guard let entry = forwarding.find(vlan, group: multicast.group, source: multicast.source) else {
+        guard let verdict = forwarding.find(vlan, group: multicast.group, source: multicast.source) else {
             return counters.add(.unwanted)
         }
-        let ports = entry.ports.removing(port)
-        if ports.isEmpty && entry.peers.isEmpty {
-            return counters.add(entry.ports.isEmpty ? .unwanted : .sameSegment)
+        let fanOut = forwarding.fanOut(verdict)
+        let ports = fanOut.ports.removing(port)
+        if ports.isEmpty && fanOut.peers.isEmpty {
+            return counters.add(fanOut.ports.isEmpty ? .unwanted : .sameSegment)
         }
-        tallies.add(entry.cell, bytes: frame.byteCount, fromMesh: false)
+        tallies.add(verdict.cell, bytes: frame.byteCount, fromMesh: false)
         if !ports.isEmpty && !frames.append(frame, to: ports) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
         }
         for index in 0..<PeerSet.wordCount {
-            var bits = entry.peers.word(index)
+            var bits = fanOut.peers.word(index)
             while bits != 0 {
                 let peer = index &* 64 &+ bits.trailingZeroBitCount
                 bits &= bits &- 1
@@ -134,13 +135,13 @@ public struct Bridge: ~Copyable {
         let multicast = MulticastHeader(frame, header)
         switch multicast.kind {
         case .data:
-            let entry = forwarding.find(header.vlan, group: multicast.group, source: multicast.source)
-            guard let entry, !entry.ports.isEmpty else {
+            let verdict = forwarding.find(header.vlan, group: multicast.group, source: multicast.source)
+            guard let verdict, case let ports = forwarding.fanOut(verdict).ports, !ports.isEmpty else {
                 counters.add(.unwanted)
                 return nil
             }
-            tallies.add(entry.cell, bytes: frame.byteCount, fromMesh: true)
-            return entry.ports
+            tallies.add(verdict.cell, bytes: frame.byteCount, fromMesh: true)
+            return ports
         case .membership:
             counters.add(.membershipFromMesh)
             return nil

@@ -132,7 +132,8 @@ public struct ControlCore: Sendable {
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0) }
         precondition(configuration.snooping.peers == configuration.peers.count)
-        let plan = ForwardingPlan(table: mailbox.forwarding, tallies: mailbox.tallies, secret: mailbox.secret)
+        let plan = ForwardingPlan(
+            board: mailbox.forwarding, ports: configuration.snooping.ports, peers: configuration.peers.count)
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)

@@ -106,19 +106,12 @@ public final class LaneMailbox: Sendable {
     let punts: ByteQueue
     /// Control to lane: frames for ports, segments for peers.
     let outbound: ByteQueue
-    /// Control publishes, the lane reads: where multicast goes.
-    let forwarding: PublishedTable<ForwardingEntry>
-    /// The lane counts, control reads: what was forwarded, by entry.
-    let tallies: TallyBoard
-    /// Of the forwarding table.
-    let secret: HashSecret
+    /// Control publishes, the lane reads: where multicast goes. The lane counts, control reads: what was forwarded.
+    let forwarding: ForwardingBoard
 
     /// Places of `events` that neither handshakes nor rows of a listing may take: a flood of those must not keep control from
     /// hearing that a peer is there.
     static let reserve = 1024
-
-    /// Tallies that there can be at once: entries of the forwarding table beyond that are not counted apart.
-    private static let tallyCount = 1 << 17
 
     /// True while the lane has something to do for control.
     public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty }
@@ -129,9 +122,7 @@ public final class LaneMailbox: Sendable {
     public init(ports: Int, peers: Int, secret: HashSecret) {
         punts = ByteQueue(capacity: 1 << 20)
         outbound = ByteQueue(capacity: 1 << 20)
-        forwarding = PublishedTable(readers: 1)
-        tallies = TallyBoard(count: LaneMailbox.tallyCount)
-        self.secret = secret
+        forwarding = ForwardingBoard(secret: secret)
         layout = CounterLayout(ports: ports, peers: peers)
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)

@@ -21,6 +21,9 @@ struct ReplayCommandTests {
             site.b.port.lan1.capture = feed.pcap
             link.a-b.delay = 20ms
             link.a-c.loss = 10%
+            site.a.set.multicast.snooping = off
+            site.b.set.multicast.snooping = off
+            site.c.set.multicast.snooping = off
 
             """ + more)
     }
@@ -32,6 +35,20 @@ struct ReplayCommandTests {
             var framesDelivered: UInt64
             var framesDropped: UInt64
             var drops: [String: UInt64]
+            var multicast: Multicast
+        }
+        struct Multicast: Decodable {
+            struct Group: Decodable {
+                struct Site: Decodable {
+                    var site: String
+                    var frames: UInt64
+                }
+                var vlan: String
+                var framesFromLan: UInt64
+                var framesFromMesh: UInt64
+                var sites: [Site]
+            }
+            var groups: [Group]
         }
         struct Link: Decodable {
             var from: String
@@ -109,8 +126,19 @@ struct ReplayCommandTests {
             #expect(try summary(name).sites.allSatisfy { $0.framesIn + $0.framesDelivered > 0 })
         }
         let two = try summary("two-sites").sites
-        #expect(two[0].framesIn == two[1].framesDelivered && two[1].framesIn == two[0].framesDelivered)
+        // The feed went to the site that joined, all of it; no report and no query went anywhere but to a LAN.
         #expect(two.allSatisfy { $0.framesDropped == 0 && $0.drops == [:] })
+        #expect(two[0].multicast.groups.count == 4 && two[1].multicast.groups.count == 4)
+        for group in two[0].multicast.groups {
+            #expect(group.sites.map(\.site) == ["b"] && group.sites[0].frames == group.framesFromLan)
+        }
+        #expect(two[0].multicast.groups.reduce(0) { $0 + $1.framesFromLan } == two[0].framesIn)
+        #expect(two[1].multicast.groups.reduce(0) { $0 + $1.framesFromMesh } == two[0].framesIn)
+        // Nobody joined the groups of a's second LAN.
+        let three = try summary("three-sites").sites
+        #expect(three[0].drops["unwanted"] == 300)
+        #expect(three[0].multicast.groups.allSatisfy { $0.vlan == "100" && $0.sites.map(\.site) == ["c"] })
+        #expect(three[1].multicast.groups.allSatisfy { $0.framesFromLan == 0 && $0.framesFromMesh == 0 })
     }
 
     // MARK: - How it fails
@@ -127,7 +155,7 @@ struct ReplayCommandTests {
     @Test func aFilterThatIsWrong() throws {
         try prepare("in", "site.c.set.port.lan0.filter = ether bogus\nsite.a.set.port.lan0.filter = ((\n")
         let run = try place.run("replay", "in/s.conf", "--out", "o")
-        #expect(run.status == 1 && run.errorLines.map { $0.prefix(15) } == ["in/s.conf:6:31:", "in/s.conf:7:31:"])
+        #expect(run.status == 1 && run.errorLines.map { $0.prefix(15) } == ["in/s.conf:9:31:", "in/s.conf:10:31"])
         #expect(run.errorLines.allSatisfy { $0.hasSuffix("(the syntax is that of tcpdump: man 7 pcap-filter)") })
         #expect(!place.exists("o"))
     }

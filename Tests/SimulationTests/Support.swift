@@ -35,10 +35,13 @@ final class Workplace {
     func contents(_ name: String) throws -> [UInt8] { Array(try Data(contentsOf: URL(filePath: "\(path)/\(name)"))) }
 
     /// Runs a scenario whose captures are in this directory, and reads back what it wrote into `outputs` there.
-    func replay(_ scenario: String, seed: UInt64? = nil, outputs: String = "out") throws -> Outcome {
+    /// - Parameter snooping: false where a test is about other things: every frame then goes everywhere, and gateways say
+    ///   nothing on LANs.
+    func replay(_ scenario: String, seed: UInt64? = nil, outputs: String = "out", snooping: Bool = false) throws -> Outcome {
         let parsed = ReplayScenario.parse(Array(scenario.utf8), file: "\(path)/scenario.conf")
         try #require(parsed.diagnostics == [])
-        let plan = try #require(parsed.scenario)
+        var plan = try #require(parsed.scenario)
+        if !snooping { for index in plan.sites.indices { plan.sites[index].tuning.multicast.snooping = false } }
         let directory = "\(path)/\(outputs)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let result = try Replay(plan, seed: seed ?? plan.seed, outputDirectory: directory).run()

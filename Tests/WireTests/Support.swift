@@ -188,6 +188,9 @@ struct Seen: Equatable {
         walkARP(packet)
         walkIPv4(packet)
         walkIPv6(packet)
+        mix(MulticastHeader(frame, header).kind.rawValue)
+        mix(MembershipPacket.parse(frame, header) == .other ? 1 : 0)
+        mix(PIM.parse(frame, header) == .other ? 1 : 0)
     }
 
     mutating func walkARP(_ packet: RawSpan) {

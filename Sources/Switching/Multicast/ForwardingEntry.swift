@@ -1,115 +1,219 @@
-// What a lane knows of multicast: for each (VLAN, group, source) the ports and the peers that a frame goes to. Control
-// compiles the entries and publishes them; a lane finds one with at most four probes and decides nothing itself.
+// What a lane knows of multicast: for each (VLAN, group, source) the ports and the peers that a frame goes to. Control compiles
+// the entries and publishes them; a lane finds one with at most four probes and decides nothing itself.
 //
 //     1  (VLAN, group, any source)        found, and no source of the group differs: this one
 //     2  (VLAN, group, source)            found: this one; otherwise the one of 1
 //     3  (VLAN, every group of a family)  routers, sites that want everything, sites that flood
 //     4  (any VLAN, every group)          the same for a VLAN of which nothing is known
+//
+// Entries are small, since each frame of a large set of feeds finds its own cold: four of IPv4 lie in a cache line. They name
+// their fan-out and their tally by number; fan-outs are few and stay warm.
 
 import Basics
 import Buffers
 
-public struct ForwardingEntry: PublishedEntry, Hashable {
-    /// Unspecified for every group of the family.
-    public var group: IPAddress
-    /// Unspecified for any source.
-    public var source: IPAddress
-    public var peers: PeerSet
-    /// The place of its tally.
-    public var cell: UInt32
-    /// The VLAN's raw value, or `anyVLAN`.
-    @usableFromInline var vlan: UInt16
+/// Where frames go.
+public struct FanOut: Hashable, Sendable, BitwiseCopyable {
     public var ports: PortSet
-    /// 0 where the place is empty.
-    @usableFromInline var occupied: UInt8
-    /// Whether some source of the group has an entry of its own; only with any source.
-    public var hasSources: Bool
+    public var peers: PeerSet
 
-    @usableFromInline static var anyVLAN: UInt16 { .max }
-
-    public static var empty: ForwardingEntry {
-        var entry = ForwardingEntry(nil, group: IPAddress(high: 0, low: 0), ports: .none, peers: .none)
-        entry.occupied = 0
-        return entry
-    }
-
-    /// - Parameters:
-    ///   - vlan: `nil` for any.
-    ///   - source: `nil` for any.
-    public init(
-        _ vlan: VLAN?, group: IPAddress, source: IPAddress? = nil, ports: PortSet, peers: PeerSet, cell: UInt32 = 0,
-        hasSources: Bool = false
-    ) {
-        self.vlan = vlan?.rawValue ?? Self.anyVLAN
-        self.group = group
-        self.source = source ?? .unspecified(group.family)
+    public init(ports: PortSet = .none, peers: PeerSet = .none) {
         self.ports = ports
         self.peers = peers
-        self.cell = cell
-        self.hasSources = hasSources
-        occupied = 1
     }
 
-    public var isOccupied: Bool { occupied != 0 }
+    public static let none = FanOut()
+}
+
+/// What an entry says.
+public struct ForwardingVerdict: Hashable, Sendable, BitwiseCopyable {
+    /// The number of the fan-out in its low 15 bits; the high bit: some source of the group has an entry of its own.
+    @usableFromInline var word: UInt16
+    /// The number of the tally.
+    public var cell: UInt32
+
+    @inlinable @inline(__always)
+    public init(fanOut: UInt16, cell: UInt32, hasSources: Bool) {
+        word = fanOut & 0x7FFF | (hasSources ? 0x8000 : 0)
+        self.cell = cell
+    }
+
+    @inlinable public var fanOut: Int { Int(word & 0x7FFF) }
+    @inlinable public var hasSources: Bool { word & 0x8000 != 0 }
+
+    /// Fan-outs that can be numbered.
+    public static let fanOutLimit = 0x8000
+}
+
+/// The VLAN number of entries for any VLAN, and of empty places.
+@usableFromInline let anyVLANNumber: UInt16 = 0xFFFF
+@usableFromInline let noVLANNumber: UInt16 = 0xFFFE
+
+/// An IPv4 entry; 16 octets. Group 0: every group. Source 0: any source.
+public struct ForwardingEntry4: PublishedEntry, Hashable {
+    @usableFromInline var group: UInt32
+    @usableFromInline var source: UInt32
+    @usableFromInline var cell: UInt32
+    @usableFromInline var vlan: UInt16
+    @usableFromInline var word: UInt16
+
+    public static var empty: ForwardingEntry4 {
+        ForwardingEntry4(noVLANNumber, 0, 0, ForwardingVerdict(fanOut: 0, cell: 0, hasSources: false))
+    }
+
+    @usableFromInline init(_ vlan: UInt16, _ group: UInt32, _ source: UInt32, _ verdict: ForwardingVerdict) {
+        self.vlan = vlan
+        self.group = group
+        self.source = source
+        cell = verdict.cell
+        word = verdict.word
+    }
+
+    @inlinable public var isOccupied: Bool { vlan != noVLANNumber }
+
+    @inlinable @inline(__always)
+    var verdict: ForwardingVerdict {
+        ForwardingVerdict(fanOut: word & 0x7FFF, cell: cell, hasSources: word & 0x8000 != 0)
+    }
 
     /// Everything of a group is in one shard, so that a change of it is one change.
     @inlinable @inline(__always)
-    public static func shardHash(_ vlan: UInt16, _ group: IPAddress, _ secret: HashSecret) -> UInt32 {
+    static func shardHash(_ vlan: UInt16, _ group: UInt32, _ secret: HashSecret) -> UInt32 {
+        secret.hash(UInt64(group) << 16 | UInt64(vlan))
+    }
+
+    @inlinable @inline(__always)
+    static func hash(_ shardHash: UInt32, _ source: UInt32, _ secret: HashSecret) -> UInt32 {
+        secret.hash(UInt64(shardHash) << 32 | UInt64(source))
+    }
+
+    public func hash(_ secret: HashSecret) -> UInt32 {
+        let shard = Self.shardHash(vlan, group, secret)
+        return source == 0 ? shard : Self.hash(shard, source, secret)
+    }
+}
+
+/// An IPv6 entry; 40 octets. Group ::, every group. Source ::, any source.
+public struct ForwardingEntry6: PublishedEntry, Hashable {
+    @usableFromInline var group: IPAddress
+    @usableFromInline var source: IPAddress
+    @usableFromInline var cell: UInt32
+    @usableFromInline var vlan: UInt16
+    @usableFromInline var word: UInt16
+
+    public static var empty: ForwardingEntry6 {
+        let nothing = IPAddress(high: 0, low: 0)
+        return ForwardingEntry6(noVLANNumber, nothing, nothing, ForwardingVerdict(fanOut: 0, cell: 0, hasSources: false))
+    }
+
+    @usableFromInline init(_ vlan: UInt16, _ group: IPAddress, _ source: IPAddress, _ verdict: ForwardingVerdict) {
+        self.vlan = vlan
+        self.group = group
+        self.source = source
+        cell = verdict.cell
+        word = verdict.word
+    }
+
+    @inlinable public var isOccupied: Bool { vlan != noVLANNumber }
+
+    @inlinable @inline(__always)
+    var verdict: ForwardingVerdict {
+        ForwardingVerdict(fanOut: word & 0x7FFF, cell: cell, hasSources: word & 0x8000 != 0)
+    }
+
+    @inlinable @inline(__always)
+    static func shardHash(_ vlan: UInt16, _ group: IPAddress, _ secret: HashSecret) -> UInt32 {
         let first = secret.hash(group.high ^ UInt64(vlan) &* 0x9E37_79B9_7F4A_7C15)
         return secret.hash(group.low ^ UInt64(first) << 32)
     }
 
     @inlinable @inline(__always)
-    public static func hash(_ shardHash: UInt32, _ source: IPAddress, _ secret: HashSecret) -> UInt32 {
-        secret.hash(source.low ^ (source.high &* 0x9E37_79B9_7F4A_7C15) ^ UInt64(shardHash) << 32)
+    static func hash(_ shardHash: UInt32, _ source: IPAddress, _ secret: HashSecret) -> UInt32 {
+        let first = secret.hash(source.high ^ UInt64(shardHash) << 32)
+        return secret.hash(source.low ^ UInt64(first) << 32)
     }
 
     public func hash(_ secret: HashSecret) -> UInt32 {
         let shard = Self.shardHash(vlan, group, secret)
-        return hasAnySource ? shard : Self.hash(shard, source, secret)
-    }
-
-    var hasAnySource: Bool { source.isUnspecified }
-
-    public func shard(_ secret: HashSecret) -> Int {
-        PublishedTable<ForwardingEntry>.shard(of: Self.shardHash(vlan, group, secret))
+        return source.high | source.low == 0 ? shard : Self.hash(shard, source, secret)
     }
 }
 
-/// A lane's view of the forwarding table.
+/// Everything that control publishes and lanes read, and the tallies that go the other way.
+public final class ForwardingBoard: Sendable {
+    public let ipv4: PublishedTable<ForwardingEntry4>
+    public let ipv6: PublishedTable<ForwardingEntry6>
+    /// By number; a number is given out again only after all readers have gone on.
+    public let fanOuts: PublishedArray<FanOut>
+    public let tallies: TallyBoard
+    public let secret: HashSecret
+
+    /// - Parameters:
+    ///   - readers: lanes.
+    ///   - tallies: cells; entries beyond them are not counted apart.
+    public init(readers: Int = 1, tallies: Int = 1 << 17, secret: HashSecret) {
+        ipv4 = PublishedTable(readers: readers)
+        ipv6 = PublishedTable(readers: readers)
+        fanOuts = PublishedArray(count: ForwardingVerdict.fanOutLimit, initial: .none)
+        self.tallies = TallyBoard(count: tallies)
+        self.secret = secret
+    }
+}
+
+/// A lane's view of the board.
 public struct ForwardingTable: ~Copyable {
-    @usableFromInline let reader: PublishedTableReader<ForwardingEntry>
+    @usableFromInline let ipv4: PublishedTableReader<ForwardingEntry4>
+    @usableFromInline let ipv6: PublishedTableReader<ForwardingEntry6>
+    @usableFromInline let fanOuts: PublishedArrayReader<FanOut>
     @usableFromInline let secret: HashSecret
 
-    public init(_ table: PublishedTable<ForwardingEntry>, number: Int = 0, secret: HashSecret) {
-        reader = PublishedTableReader(table, number: number)
-        self.secret = secret
+    public init(_ board: ForwardingBoard, number: Int = 0) {
+        ipv4 = PublishedTableReader(board.ipv4, number: number)
+        ipv6 = PublishedTableReader(board.ipv6, number: number)
+        fanOuts = PublishedArrayReader(board.fanOuts)
+        secret = board.secret
     }
 
     /// Between batches: control may free what it has replaced.
-    public func acknowledge() { reader.acknowledge() }
+    public func acknowledge() {
+        ipv4.acknowledge()
+        ipv6.acknowledge()
+    }
 
-    /// The entry that decides about a frame; `nil` before control has published anything.
+    /// Where the frames of a verdict go.
+    @inlinable @inline(__always)
+    public func fanOut(_ verdict: ForwardingVerdict) -> FanOut { fanOuts[verdict.fanOut] }
+
+    /// What decides about a frame; `nil` before control has published anything.
     @inlinable
-    public func find(_ vlan: VLAN, group: IPAddress, source: IPAddress) -> ForwardingEntry? {
-        let shard = ForwardingEntry.shardHash(vlan.rawValue, group, secret)
+    public func find(_ vlan: VLAN, group: IPAddress, source: IPAddress) -> ForwardingVerdict? {
         let number = vlan.rawValue
-        let found = reader.find(shard, in: shard) { $0.group == group && $0.vlan == number && $0.source.isUnspecified }
-        guard let found else { return findDefault(vlan, group.family) }
-        if !found.hasSources { return found }
-        let hash = ForwardingEntry.hash(shard, source, secret)
-        return reader.find(hash, in: shard) { $0.group == group && $0.vlan == number && $0.source == source } ?? found
+        if let group = group.ipv4 {
+            // A source of the other family is no source of this group.
+            return find4(number, group, source.ipv4 ?? 0) ?? find4(number, 0, 0) ?? find4(anyVLANNumber, 0, 0)
+        }
+        let every = IPAddress(high: 0, low: 0)
+        return find6(number, group, source) ?? find6(number, every, every) ?? find6(anyVLANNumber, every, every)
     }
 
-    @inlinable
-    func findDefault(_ vlan: VLAN, _ family: IPFamily) -> ForwardingEntry? {
-        let every = IPAddress.unspecified(family)
-        return findEvery(vlan.rawValue, every) ?? findEvery(ForwardingEntry.anyVLAN, every)
+    @inlinable @inline(__always)
+    func find4(_ vlan: UInt16, _ group: UInt32, _ source: UInt32) -> ForwardingVerdict? {
+        let shard = ForwardingEntry4.shardHash(vlan, group, secret)
+        guard let any = ipv4.find(shard, in: shard, { $0.group == group && $0.source == 0 && $0.vlan == vlan })?.verdict else {
+            return nil
+        }
+        if !any.hasSources || source == 0 { return any }
+        let hash = ForwardingEntry4.hash(shard, source, secret)
+        return ipv4.find(hash, in: shard, { $0.group == group && $0.source == source && $0.vlan == vlan })?.verdict ?? any
     }
 
-    @inlinable
-    func findEvery(_ vlan: UInt16, _ group: IPAddress) -> ForwardingEntry? {
-        let shard = ForwardingEntry.shardHash(vlan, group, secret)
-        return reader.find(shard, in: shard) { $0.group == group && $0.vlan == vlan && $0.source.isUnspecified }
+    @inlinable @inline(__always)
+    func find6(_ vlan: UInt16, _ group: IPAddress, _ source: IPAddress) -> ForwardingVerdict? {
+        let shard = ForwardingEntry6.shardHash(vlan, group, secret)
+        let found = ipv6.find(shard, in: shard) { $0.group == group && $0.source.high | $0.source.low == 0 && $0.vlan == vlan }
+        guard let any = found?.verdict else { return nil }
+        if !any.hasSources || source.high | source.low == 0 { return any }
+        let hash = ForwardingEntry6.hash(shard, source, secret)
+        return ipv6.find(hash, in: shard, { $0.group == group && $0.source == source && $0.vlan == vlan })?.verdict ?? any
     }
 }

@@ -5,19 +5,6 @@
 import Basics
 import Buffers
 
-/// Where frames go.
-public struct FanOut: Hashable, Sendable, BitwiseCopyable {
-    public var ports: PortSet
-    public var peers: PeerSet
-
-    public init(ports: PortSet = .none, peers: PeerSet = .none) {
-        self.ports = ports
-        self.peers = peers
-    }
-
-    public static let none = FanOut()
-}
-
 /// What was forwarded for one group, or for groups without an entry of their own.
 public struct GroupTotals: Hashable, Sendable {
     public struct Site: Hashable, Sendable {
@@ -53,18 +40,25 @@ public struct ForwardingPlan: Sendable {
         var group: IPAddress
     }
 
-    private let table: PublishedTable<ForwardingEntry>
-    private let tallies: TallyBoard
-    private let secret: HashSecret
+    /// One source of a group, or any.
+    private struct Entry: Hashable, Sendable {
+        /// Unspecified for any source.
+        var source: IPAddress
+        var fanOut: FanOut
+        /// The fan-out's number.
+        var number: UInt16 = 0
+        var cell: UInt32 = 0
+    }
+
+    private let board: ForwardingBoard
     /// For each key the entry for any source first, then those of sources, ascending.
-    private var entries: [Key: [ForwardingEntry]] = [:]
-    private var keysOfShard: [[Key]]
-    private var dirty: [Int] = []
-    private var isDirty: [Bool]
+    private var entries: [Key: [Entry]] = [:]
+    private var shards4: Shards
+    private var shards6: Shards
     private var nextCell: UInt32 = 1
     private var freeCells: [UInt32] = []
     private struct RetiredCell: Sendable {
-        var mark: UInt64
+        var marks: Marks
         var cell: UInt32
         var key: Key
         var peers: PeerSet
@@ -72,16 +66,56 @@ public struct ForwardingPlan: Sendable {
     /// Cells of entries that were replaced, until no lane can add to them.
     private var retired: [RetiredCell] = []
     private var retiring: [RetiredCell] = []
+    /// Fan-outs by number, how many entries name each, and those that nobody names until no lane can read them.
+    private var numbers: [FanOut: UInt16] = [:]
+    private var uses: [Int] = [0, 1]
+    private var freeNumbers: [UInt16] = []
+    private var unused: [UInt16] = []
+    private var retiredNumbers: [(marks: Marks, number: UInt16)] = []
     private var totals: [Key: GroupTotals] = [:]
     /// Groups without an entry whose totals are kept.
     private static let totalsLimit = 65_536
+    /// The fan-out of those that find no number: everywhere, since past a limit more is forwarded.
+    private static let everywhere: UInt16 = 1
 
-    public init(table: PublishedTable<ForwardingEntry>, tallies: TallyBoard, secret: HashSecret) {
-        self.table = table
-        self.tallies = tallies
-        self.secret = secret
-        keysOfShard = Array(repeating: [], count: PublishedTable<ForwardingEntry>.shardCount)
-        isDirty = Array(repeating: false, count: keysOfShard.count)
+    /// Moments of the two tables.
+    private struct Marks: Sendable {
+        var ipv4: UInt64 = 0
+        var ipv6: UInt64 = 0
+        func isSeen(_ seen: Marks) -> Bool { ipv4 <= seen.ipv4 && ipv6 <= seen.ipv6 }
+    }
+
+    /// Which keys are in which shard, and which shards have changed.
+    private struct Shards: Sendable {
+        var keys: [[Key]]
+        var dirty: [Int] = []
+        var isDirty: [Bool]
+
+        init(count: Int) {
+            keys = Array(repeating: [], count: count)
+            isDirty = Array(repeating: false, count: count)
+        }
+
+        mutating func mark(_ shard: Int) {
+            if isDirty[shard] { return }
+            isDirty[shard] = true
+            dirty.append(shard)
+        }
+
+        mutating func takeDirty() -> [Int] {
+            for shard in dirty { isDirty[shard] = false }
+            defer { dirty.removeAll(keepingCapacity: true) }
+            return dirty
+        }
+    }
+
+    public init(board: ForwardingBoard, ports: Int, peers: Int) {
+        self.board = board
+        shards4 = Shards(count: PublishedTable<ForwardingEntry4>.shardCount)
+        shards6 = Shards(count: PublishedTable<ForwardingEntry6>.shardCount)
+        // Number 0 is nowhere.
+        numbers[.none] = 0
+        board.fanOuts[Int(Self.everywhere)] = FanOut(ports: PortSet(first: ports), peers: PeerSet(first: peers))
     }
 
     // MARK: Changing
@@ -98,106 +132,178 @@ public struct ForwardingPlan: Sendable {
 
     mutating func remove(_ key: GroupKey) { remove(Key(vlan: key.vlan, group: key.group)) }
 
-    mutating func removeDefault(_ vlan: VLAN, _ family: IPFamily) { remove(Key(vlan: vlan, group: .unspecified(family))) }
-
     private mutating func set(_ key: Key, _ any: FanOut, _ sources: [(source: IPAddress, fanOut: FanOut)]) {
-        let old = entries[key]
-        var new = [
-            ForwardingEntry(key.vlan, group: key.group, ports: any.ports, peers: any.peers, hasSources: !sources.isEmpty)
-        ]
-        for (source, fanOut) in sources {
-            new.append(
-                ForwardingEntry(key.vlan, group: key.group, source: source, ports: fanOut.ports, peers: fanOut.peers))
-        }
-        var leftOver = Dictionary(uniqueKeysWithValues: (old ?? []).map { ($0.source, $0) })
+        var new = [Entry(source: .unspecified(key.group.family), fanOut: any)]
+        for (source, fanOut) in sources { new.append(Entry(source: source, fanOut: fanOut)) }
+        let old = entries[key] ?? []
+        if old.count == new.count, zip(old, new).allSatisfy({ $0.source == $1.source && $0.fanOut == $1.fanOut }) { return }
+        // Entries of the group with one fan-out share its number and its tally.
+        var kept: [FanOut: Entry] = [:]
+        for entry in old where kept[entry.fanOut] == nil { kept[entry.fanOut] = entry }
+        var made: [FanOut: Entry] = [:]
         for index in new.indices {
-            guard let entry = leftOver.removeValue(forKey: new[index].source) else { continue }
-            if (entry.ports, entry.peers) == (new[index].ports, new[index].peers) {
-                new[index].cell = entry.cell
+            let fanOut = new[index].fanOut
+            let like: Entry
+            if let known = made[fanOut] {
+                like = known
+            } else if let known = kept.removeValue(forKey: fanOut) {
+                like = known
             } else {
-                retire(entry, key)
+                like = Entry(source: new[index].source, fanOut: fanOut, number: takeNumber(fanOut), cell: allocateCell())
             }
+            made[fanOut] = like
+            new[index].number = like.number
+            new[index].cell = like.cell
         }
-        for entry in old ?? [] where leftOver[entry.source] != nil { retire(entry, key) }
-        if let old, old == new { return }
-        for index in new.indices where new[index].cell == 0 { new[index].cell = allocateCell() }
-        let shard = new[0].shard(secret)
-        if old == nil { keysOfShard[shard].append(key) }
+        for entry in old where kept.removeValue(forKey: entry.fanOut) != nil { retire(entry, key) }
+        if old.isEmpty { addKey(key) }
         entries[key] = new
-        markDirty(shard)
+        markDirty(key)
     }
 
     private mutating func remove(_ key: Key) {
         guard let old = entries.removeValue(forKey: key) else { return }
-        for entry in old { retire(entry, key) }
-        let shard = old[0].shard(secret)
-        keysOfShard[shard].removeAll { $0 == key }
-        markDirty(shard)
+        var seen: Set<FanOut> = []
+        for entry in old where seen.insert(entry.fanOut).inserted { retire(entry, key) }
+        removeKey(key)
+        markDirty(key)
     }
 
-    private mutating func markDirty(_ shard: Int) {
-        if isDirty[shard] { return }
-        isDirty[shard] = true
-        dirty.append(shard)
+    private func shard(_ key: Key) -> Int {
+        let vlan = key.vlan?.rawValue ?? anyVLANNumber
+        if let group = key.group.ipv4 {
+            return PublishedTable<ForwardingEntry4>.shard(of: ForwardingEntry4.shardHash(vlan, group, board.secret))
+        }
+        return PublishedTable<ForwardingEntry6>.shard(of: ForwardingEntry6.shardHash(vlan, key.group, board.secret))
+    }
+
+    private mutating func addKey(_ key: Key) {
+        let shard = shard(key)
+        if key.group.family == .v4 { shards4.keys[shard].append(key) } else { shards6.keys[shard].append(key) }
+    }
+
+    private mutating func removeKey(_ key: Key) {
+        let shard = shard(key)
+        if key.group.family == .v4 {
+            shards4.keys[shard].removeAll { $0 == key }
+        } else {
+            shards6.keys[shard].removeAll { $0 == key }
+        }
+    }
+
+    private mutating func markDirty(_ key: Key) {
+        let shard = shard(key)
+        if key.group.family == .v4 { shards4.mark(shard) } else { shards6.mark(shard) }
     }
 
     /// Cell 0, which counts for nobody, when there is none left.
     private mutating func allocateCell() -> UInt32 {
         if let cell = freeCells.popLast() { return cell }
-        guard Int(nextCell) < tallies.count else { return 0 }
+        guard Int(nextCell) < board.tallies.count else { return 0 }
         defer { nextCell += 1 }
         return nextCell
     }
 
-    private mutating func retire(_ entry: ForwardingEntry, _ key: Key) {
-        if entry.cell != 0 { retiring.append(RetiredCell(mark: 0, cell: entry.cell, key: key, peers: entry.peers)) }
+    /// One more use of a fan-out's number.
+    private mutating func takeNumber(_ fanOut: FanOut) -> UInt16 {
+        if let number = numbers[fanOut] {
+            uses[Int(number)] += 1
+            return number
+        }
+        var number = freeNumbers.popLast()
+        if number == nil && uses.count < ForwardingVerdict.fanOutLimit {
+            number = UInt16(uses.count)
+            uses.append(0)
+        }
+        guard let number else { return Self.everywhere }
+        numbers[fanOut] = number
+        uses[Int(number)] = 1
+        board.fanOuts[Int(number)] = fanOut
+        return number
+    }
+
+    private mutating func retire(_ entry: Entry, _ key: Key) {
+        if entry.cell != 0 {
+            retiring.append(RetiredCell(marks: Marks(), cell: entry.cell, key: key, peers: entry.fanOut.peers))
+        }
+        guard entry.number > Self.everywhere else { return }
+        uses[Int(entry.number)] -= 1
+        if uses[Int(entry.number)] == 0 {
+            numbers[entry.fanOut] = nil
+            unused.append(entry.number)
+        }
     }
 
     /// Puts every changed shard in place.
     public mutating func publish() {
-        if !dirty.isEmpty {
-            for shard in dirty {
-                isDirty[shard] = false
-                table.publish(keysOfShard[shard].flatMap { entries[$0] ?? [] }, in: shard, secret)
+        for shard in shards4.takeDirty() {
+            var list: [ForwardingEntry4] = []
+            for key in shards4.keys[shard] {
+                eachEntry(key) { vlan, entry, verdict in
+                    list.append(ForwardingEntry4(vlan, key.group.ipv4 ?? 0, entry.source.ipv4 ?? 0, verdict))
+                }
             }
-            dirty.removeAll()
+            board.ipv4.publish(list, in: shard, board.secret)
         }
-        if !retiring.isEmpty {
-            let mark = table.mark()
+        for shard in shards6.takeDirty() {
+            var list: [ForwardingEntry6] = []
+            for key in shards6.keys[shard] {
+                eachEntry(key) { vlan, entry, verdict in list.append(ForwardingEntry6(vlan, key.group, entry.source, verdict)) }
+            }
+            board.ipv6.publish(list, in: shard, board.secret)
+        }
+        if !retiring.isEmpty || !unused.isEmpty {
+            let marks = Marks(ipv4: board.ipv4.mark(), ipv6: board.ipv6.mark())
             for var cell in retiring {
-                cell.mark = mark
+                cell.marks = marks
                 retired.append(cell)
             }
-            retiring.removeAll()
+            retiring.removeAll(keepingCapacity: true)
+            for number in unused { retiredNumbers.append((marks, number)) }
+            unused.removeAll(keepingCapacity: true)
         }
         reclaim()
     }
 
-    /// Takes back what no lane can reach. True when lanes still have to say that they have gone on.
-    @discardableResult
-    public mutating func reclaim() -> Bool {
-        let isClear = table.reclaim()
-        guard !retired.isEmpty else { return !isClear }
-        let seen = table.seenByAll
+    private func eachEntry(_ key: Key, _ body: (UInt16, Entry, ForwardingVerdict) -> Void) {
+        let list = entries[key] ?? []
+        for (index, entry) in list.enumerated() {
+            let verdict = ForwardingVerdict(fanOut: entry.number, cell: entry.cell, hasSources: index == 0 && list.count > 1)
+            body(key.vlan?.rawValue ?? anyVLANNumber, entry, verdict)
+        }
+    }
+
+    /// Takes back what no lane can reach.
+    public mutating func reclaim() {
+        board.ipv4.reclaim()
+        board.ipv6.reclaim()
+        guard !retired.isEmpty || !retiredNumbers.isEmpty else { return }
+        let seen = Marks(ipv4: board.ipv4.seenByAll, ipv6: board.ipv6.seenByAll)
         retired.removeAll { old in
-            guard old.mark <= seen else { return false }
-            totals[old.key, default: GroupTotals()].add(tallies[old.cell], to: old.peers)
-            tallies.clear(old.cell)
+            guard old.marks.isSeen(seen) else { return false }
+            totals[old.key, default: GroupTotals()].add(board.tallies[old.cell], to: old.peers)
+            board.tallies.clear(old.cell)
             freeCells.append(old.cell)
             return true
         }
+        retiredNumbers.removeAll { old in
+            guard old.marks.isSeen(seen) else { return false }
+            freeNumbers.append(old.number)
+            return true
+        }
         if totals.count > Self.totalsLimit + entries.count { totals = totals.filter { entries[$0.key] != nil } }
-        return !isClear || !retired.isEmpty
     }
 
     /// True while something that was replaced is not free yet.
-    public var waitsForLane: Bool { !retired.isEmpty || table.waitsForReaders }
+    public var waitsForLane: Bool {
+        !retired.isEmpty || !retiredNumbers.isEmpty || board.ipv4.waitsForReaders || board.ipv6.waitsForReaders
+    }
 
     // MARK: Looking
 
     public var groupCount: Int { entries.count }
     /// Octets of the published table.
-    public var byteCount: Int { table.byteCount }
+    public var byteCount: Int { board.ipv4.byteCount + board.ipv6.byteCount }
 
     /// What was forwarded for a group since the start.
     public func totals(_ key: GroupKey) -> GroupTotals { totals(Key(vlan: key.vlan, group: key.group)) }
@@ -209,8 +315,11 @@ public struct ForwardingPlan: Sendable {
 
     private func totals(_ key: Key) -> GroupTotals {
         var sum = totals[key] ?? GroupTotals()
-        for entry in entries[key] ?? [] where entry.cell != 0 { sum.add(tallies[entry.cell], to: entry.peers) }
-        for old in retired + retiring where old.key == key { sum.add(tallies[old.cell], to: old.peers) }
+        var cells: Set<UInt32> = [0]
+        for entry in entries[key] ?? [] where cells.insert(entry.cell).inserted {
+            sum.add(board.tallies[entry.cell], to: entry.fanOut.peers)
+        }
+        for old in retired + retiring where old.key == key { sum.add(board.tallies[old.cell], to: old.peers) }
         return sum
     }
 
@@ -229,7 +338,6 @@ public struct ForwardingPlan: Sendable {
             entries[Key(vlan: vlan, group: group)] ?? entries[Key(vlan: vlan, group: .unspecified(group.family))]
             ?? entries[Key(vlan: nil, group: .unspecified(group.family))]
         guard let found else { return .none }
-        let entry = found.dropFirst().first { $0.source == source } ?? found[0]
-        return FanOut(ports: entry.ports, peers: entry.peers)
+        return (found.dropFirst().first { $0.source == source } ?? found[0]).fanOut
     }
 }

@@ -144,7 +144,14 @@ extension Snooper {
         // The first generation has no specific queries, and an older one none about sources: what hosts of it would
         // answer to is the group's.
         if querier.generation == .first || (!query.sources.isEmpty && querier.generation != .third) { return }
-        send(message, querier.address, key, query.port)
+        // As many as a LAN's MTU takes in one query (RFC 9776 section 4.1.8).
+        let most = MembershipFrame.maximumQuerySources(key.family)
+        guard message.sources.count > most else { return send(message, querier.address, key, query.port) }
+        for start in stride(from: 0, to: message.sources.count, by: most) {
+            var part = message
+            part.sources = Array(message.sources[start..<min(start + most, message.sources.count)])
+            send(part, querier.address, key, query.port)
+        }
     }
 
     private mutating func send(_ query: MembershipQuery, _ source: IPAddress, _ key: SegmentKey, _ port: PortIndex) {

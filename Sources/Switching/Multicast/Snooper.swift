@@ -99,7 +99,10 @@ public struct Snooper: Sendable {
             }
             addSegment(SegmentKey(vlan: .untagged, family: family), now)
         }
-        for key in statics.keys.sorted() { noteWish(of: key) }
+        for key in statics.keys.sorted() {
+            noteWish(of: key)
+            noteStale(key)
+        }
         compileDefaults()
         settle(now)
     }
