@@ -4,7 +4,7 @@
 //
 //     shards:  [ 0 ] [ * ] [ 0 ] [ * ] ...      one atomic address each, 0 where the shard is empty
 //                      |
-//                      +--> | entry | entry | empty | ...             open addressing, at most half full, never changed
+//                      +--> | entry | entry | empty | ...             open addressing, two thirds full at most, never changed
 //
 // A block begins at a multiple of 64, and the low six bits of its address in the shard hold the logarithm of its capacity: a
 // look-up touches the shard's word and the entries, nothing else.
@@ -109,7 +109,7 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
 
     private func build(_ entries: [Entry], _ secret: HashSecret) -> UInt {
         var capacity = 4
-        while capacity < entries.count * 2 { capacity <<= 1 }
+        while capacity * 2 < entries.count * 3 { capacity <<= 1 }
         let size = capacity * MemoryLayout<Entry>.stride
         // SAFETY: the block holds `capacity` entries, all initialised before anybody else sees it.
         let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
@@ -167,7 +167,7 @@ public struct PublishedTableReader<Entry: PublishedEntry>: ~Copyable {
     @inlinable @inline(__always)
     public func find(_ hash: UInt32, in shardHash: UInt32, _ matches: (borrowing Entry) -> Bool) -> Entry? {
         // SAFETY: a shard's number has ten bits. The block stays until this reader acknowledges a later generation; it
-        // holds mask + 1 entries, at least half of them empty, so the walk ends.
+        // holds mask + 1 entries, a third of them empty at least, so the walk ends.
         let word = unsafe shards[PublishedTable<Entry>.shard(of: shardHash)].load(ordering: .acquiring)
         guard let block = unsafe UnsafeRawPointer(bitPattern: word & ~63) else { return nil }
         let mask = 1 << Int(truncatingIfNeeded: word & 63) &- 1

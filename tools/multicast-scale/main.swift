@@ -164,8 +164,12 @@ func forward(_ pair: Pair, _ frames: inout [[UInt8]], _ random: inout SeededRand
     return time / Double(framesPerRound)
 }
 
+/// As many frames in memory for each pattern, so that only the tables differ: over `busy` groups and all their sources.
+func feed(busy: Int) -> [[UInt8]] {
+    (0..<4096).map { number in dataFrame(group((number * 2_654_435 + number / busy) % busy), source(number % sourcesPerGroup)) }
+}
+
 var pairs: [Pair] = []
-var frames: [[[UInt8]]] = []
 for count in groupCounts {
     let before = residentBytes()
     let pair = Pair()
@@ -180,21 +184,23 @@ for count in groupCounts {
     print("                forwarding table of the sender \(pair.a.control.snooper.plan.byteCount >> 10) KiB")
     print(String(format: "    report      %.2f us (parse, track, publish, tell the other site, compile there)", perReport * 1e6))
     pairs.append(pair)
-    // As many frames in memory for either, so that only the tables differ.
-    frames.append(
-        (0..<4096).map { number in
-            dataFrame(group((number * 2_654_435 + number / count) % count), source(number % sourcesPerGroup))
-        })
 }
 var random = SeededRandom(seed: 3)
-var times = groupCounts.map { _ in [Double]() }
+// Frames of 10 groups with 10 known, of 10 groups with 10,000 known, and of all 10,000 in no order at all.
+let patterns: [(pair: Int, busy: Int)] = [(0, groupCounts[0]), (1, groupCounts[0]), (1, groupCounts[1])]
+var frames = patterns.map { feed(busy: $0.busy) }
+var times = patterns.map { _ in [Double]() }
 for _ in 0..<rounds {
-    for index in groupCounts.indices { times[index].append(forward(pairs[index], &frames[index], &random)) }
+    for (index, pattern) in patterns.enumerated() {
+        times[index].append(forward(pairs[pattern.pair], &frames[index], &random))
+    }
 }
-for (index, count) in groupCounts.enumerated() {
-    let dropped = DropReason.allCases.filter { pairs[index].a.lane.bridge.counters[$0] > 0 }
+for (index, pattern) in patterns.enumerated() {
+    var dropped: UInt64 = 0
+    for reason in DropReason.allCases { dropped += pairs[pattern.pair].a.lane.bridge.counters[reason] }
     print(
-        String(format: "%d groups: %.1f ns a frame (median of %d)", count, median(times[index]) * 1e9, rounds)
-            + (dropped.isEmpty ? "" : ", dropped: \(dropped.map(\.name))"))
+        String(
+            format: "%d groups known, %d busy: %.1f ns a frame (median of %d), %.3f of the first; %d dropped",
+            groupCounts[pattern.pair], pattern.busy, median(times[index]) * 1e9, rounds, median(times[index]) / median(times[0]),
+            Int(dropped)))
 }
-print(String(format: "ratio %.3f", median(times[1]) / median(times[0])))

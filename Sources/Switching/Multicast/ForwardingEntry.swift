@@ -6,8 +6,9 @@
 //     3  (VLAN, every group of a family)  routers, sites that want everything, sites that flood
 //     4  (any VLAN, every group)          the same for a VLAN of which nothing is known
 //
-// Entries are small, since each frame of a large set of feeds finds its own cold: four of IPv4 lie in a cache line. They name
-// their fan-out and their tally by number; fan-outs are few and stay warm.
+// Entries are small, since each frame of a large set of feeds finds its own cold: four of IPv4 are a cache line, and the places
+// of 1 and 2 depend on nothing but the frame, so that both are fetched at once. They name their fan-out and their tally by
+// number; fan-outs are few and stay warm.
 
 import Basics
 import Buffers
@@ -27,22 +28,29 @@ public struct FanOut: Hashable, Sendable, BitwiseCopyable {
 
 /// What an entry says.
 public struct ForwardingVerdict: Hashable, Sendable, BitwiseCopyable {
-    /// The number of the fan-out in its low 15 bits; the high bit: some source of the group has an entry of its own.
-    @usableFromInline var word: UInt16
-    /// The number of the tally.
-    public var cell: UInt32
+    /// The number of the fan-out.
+    @usableFromInline var number: UInt16
+    /// The number of the tally; the high bit: some source of the group has an entry of its own.
+    @usableFromInline var word: UInt32
 
     @inlinable @inline(__always)
-    public init(fanOut: UInt16, cell: UInt32, hasSources: Bool) {
-        word = fanOut & 0x7FFF | (hasSources ? 0x8000 : 0)
-        self.cell = cell
+    init(number: UInt16, word: UInt32) {
+        self.number = number
+        self.word = word
     }
 
-    @inlinable public var fanOut: Int { Int(word & 0x7FFF) }
-    @inlinable public var hasSources: Bool { word & 0x8000 != 0 }
+    public init(fanOut: UInt16, cell: UInt32, hasSources: Bool) {
+        number = fanOut
+        word = cell & Self.cellMask | (hasSources ? ~Self.cellMask : 0)
+    }
 
+    @inlinable public var fanOut: Int { Int(number) }
+    @inlinable public var cell: UInt32 { word & Self.cellMask }
+    @inlinable var hasSources: Bool { word & ~Self.cellMask != 0 }
+
+    @usableFromInline static var cellMask: UInt32 { 0x7FFF_FFFF }
     /// Fan-outs that can be numbered.
-    public static let fanOutLimit = 0x8000
+    public static var fanOutLimit: Int { 0x1_0000 }
 }
 
 /// The VLAN number of entries for any VLAN, and of empty places.
@@ -53,9 +61,9 @@ public struct ForwardingVerdict: Hashable, Sendable, BitwiseCopyable {
 public struct ForwardingEntry4: PublishedEntry, Hashable {
     @usableFromInline var group: UInt32
     @usableFromInline var source: UInt32
-    @usableFromInline var cell: UInt32
+    @usableFromInline var word: UInt32
     @usableFromInline var vlan: UInt16
-    @usableFromInline var word: UInt16
+    @usableFromInline var number: UInt16
 
     public static var empty: ForwardingEntry4 {
         ForwardingEntry4(noVLANNumber, 0, 0, ForwardingVerdict(fanOut: 0, cell: 0, hasSources: false))
@@ -65,16 +73,14 @@ public struct ForwardingEntry4: PublishedEntry, Hashable {
         self.vlan = vlan
         self.group = group
         self.source = source
-        cell = verdict.cell
+        number = verdict.number
         word = verdict.word
     }
 
     @inlinable public var isOccupied: Bool { vlan != noVLANNumber }
 
     @inlinable @inline(__always)
-    var verdict: ForwardingVerdict {
-        ForwardingVerdict(fanOut: word & 0x7FFF, cell: cell, hasSources: word & 0x8000 != 0)
-    }
+    var verdict: ForwardingVerdict { ForwardingVerdict(number: number, word: word) }
 
     /// Everything of a group is in one shard, so that a change of it is one change.
     @inlinable @inline(__always)
@@ -97,9 +103,9 @@ public struct ForwardingEntry4: PublishedEntry, Hashable {
 public struct ForwardingEntry6: PublishedEntry, Hashable {
     @usableFromInline var group: IPAddress
     @usableFromInline var source: IPAddress
-    @usableFromInline var cell: UInt32
+    @usableFromInline var word: UInt32
     @usableFromInline var vlan: UInt16
-    @usableFromInline var word: UInt16
+    @usableFromInline var number: UInt16
 
     public static var empty: ForwardingEntry6 {
         let nothing = IPAddress(high: 0, low: 0)
@@ -110,16 +116,14 @@ public struct ForwardingEntry6: PublishedEntry, Hashable {
         self.vlan = vlan
         self.group = group
         self.source = source
-        cell = verdict.cell
+        number = verdict.number
         word = verdict.word
     }
 
     @inlinable public var isOccupied: Bool { vlan != noVLANNumber }
 
     @inlinable @inline(__always)
-    var verdict: ForwardingVerdict {
-        ForwardingVerdict(fanOut: word & 0x7FFF, cell: cell, hasSources: word & 0x8000 != 0)
-    }
+    var verdict: ForwardingVerdict { ForwardingVerdict(number: number, word: word) }
 
     @inlinable @inline(__always)
     static func shardHash(_ vlan: UInt16, _ group: IPAddress, _ secret: HashSecret) -> UInt32 {
