@@ -90,7 +90,8 @@ enum FuzzAddress {
     /// 198.51.100.n or 2001:db8::n, from 1 on.
     static func source(_ number: Int, _ family: IPFamily) -> IPAddress {
         family == .v4
-            ? IPAddress(ipv4: 0xC633_6401 + UInt32(number % 8)) : IPAddress(high: 0x2001_0DB8_0000_0000, low: UInt64(number % 8 + 1))
+            ? IPAddress(ipv4: 0xC633_6401 + UInt32(number % 8))
+            : IPAddress(high: 0x2001_0DB8_0000_0000, low: UInt64(number % 8 + 1))
     }
 
     /// A host or a router: the unspecified address, two below the snooper's own, two above, one that is no host's.

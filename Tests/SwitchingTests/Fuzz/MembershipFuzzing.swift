@@ -217,7 +217,9 @@ enum MembershipFuzzing {
 
     private static func check(_ hello: PIMHello, _ header: FrameHeader) -> [String] {
         let frame = MembershipFrame.pimHello(hello, from: header.source, vlan: header.vlan)
-        guard let reading = read(frame), case .hello(let again) = reading.pim else { return ["a hello that was written is not read"] }
+        guard let reading = read(frame), case .hello(let again) = reading.pim else {
+            return ["a hello that was written is not read"]
+        }
         var problems: [String] = []
         if again != hello { problems.append("\(hello) was written, \(again) is read") }
         if reading.seen.kind != .pim { problems.append("\(reading.seen.kind) to a lane, a hello to control") }

@@ -1,4 +1,4 @@
-// One snooper on the bench, with a second gateway that it tells its facts: the steps that an input may ask for, and what is
+// One snooper on the bench: the steps that an input may ask for, and what is
 // looked at after each. `SnooperFuzzing` runs it.
 
 import Basics
@@ -6,40 +6,33 @@ import Buffers
 import Switching
 import Wire
 
-/// A snooper with the table that its lanes read.
-struct BenchSnooper {
-    var snooper: Snooper
-    let table: PublishedTable<ForwardingEntry>
-    let secret: HashSecret
-
-    init(_ configuration: SnoopingConfiguration, at now: Instant) {
-        var random = SeededRandom(seed: 1)
-        table = PublishedTable(readers: 1)
-        secret = HashSecret(using: &random)
-        snooper = Snooper(
-            configuration, plan: ForwardingPlan(table: table, tallies: TallyBoard(count: 64), secret: secret), version: 1,
-            random: &random, at: now)
-    }
-}
-
-struct SnooperBench {
-    private var bench: BenchSnooper
+struct SnooperBench: ~Copyable {
+    private var snooper: Snooper
+    private let lane: ForwardingTable
     private var now = Instant(nanoseconds: 1_000_000_000)
     /// What the peer has still to be told.
     private var feed = FactFeed()
-    /// The peer: to it this site is peer 0.
-    private var other: BenchSnooper
+    /// What it has been told.
+    private var told = ToldFacts()
+    /// What each peer has told.
+    private var heard = [ToldFacts](repeating: ToldFacts(), count: SnooperFuzzing.peers)
     private(set) var problems: [String] = []
 
     /// - Parameter reader: three octets of configuration, then steps.
     init(_ reader: inout FuzzReader) {
-        bench = BenchSnooper(SnooperBench.configuration(&reader), at: now)
-        var plain = SnoopingConfiguration(ports: 1, peers: 1)
-        plain.igmp.isQuerier = false
-        plain.mld.isQuerier = false
-        other = BenchSnooper(plain, at: now)
-        feed.restart(bench.snooper.book)
+        let board: ForwardingBoard
+        (snooper, board) = SnooperBench.make(SnooperBench.configuration(&reader), at: now)
+        lane = ForwardingTable(board)
+        feed.restart(snooper.book)
         look("made", from: nil, .none)
+    }
+
+    /// With few tallies, so that there are sometimes none left.
+    private static func make(_ configuration: SnoopingConfiguration, at now: Instant) -> (Snooper, ForwardingBoard) {
+        var random = SeededRandom(seed: 1)
+        let board = ForwardingBoard(tallies: 16, secret: HashSecret(using: &random))
+        let plan = ForwardingPlan(board: board, ports: configuration.ports, peers: configuration.peers)
+        return (Snooper(configuration, plan: plan, version: 1, random: &random, at: now), board)
     }
 
     private static func configuration(_ reader: inout FuzzReader) -> SnoopingConfiguration {
@@ -111,7 +104,7 @@ struct SnooperBench {
     }
 
     private mutating func waitForTimer() {
-        let next = bench.snooper.nextTimeout
+        let next = snooper.nextTimeout
         if next == .distantFuture { return }
         now = max(now, next)
         settle("a timer ran out")
@@ -121,16 +114,20 @@ struct SnooperBench {
     private mutating func hear(_ frame: [UInt8], _ reader: inout FuzzReader) {
         let port = PortIndex(reader.number(SnooperFuzzing.ports))
         let before = routerPorts(frame)
-        bench.snooper.handleFrame(frame, on: port, at: now)
+        snooper.handleFrame(frame, on: port, at: now)
         look("a frame", from: port, before)
     }
 
     private mutating func beTold(octets: [UInt8], _ peer: PeerIndex) {
-        switch FactMessage.parse(octets) {
+        let message = FactMessage.parse(octets)
+        if let message, peer.index < heard.count { heard[peer.index].handle(message) }
+        switch message {
         case .facts(let facts):
-            if FactMessage.parse(FactMessage.facts(facts).encoded) != .facts(facts) { problems.append("facts are not told as read") }
-            bench.snooper.handleFacts(facts, from: peer, at: now)
-        case .allTold: bench.snooper.handleAllTold(by: peer, at: now)
+            if FactMessage.parse(FactMessage.facts(facts).encoded) != .facts(facts) {
+                problems.append("facts are not told as read")
+            }
+            snooper.handleFacts(facts, from: peer, at: now)
+        case .allTold: snooper.handleAllTold(by: peer, at: now)
         case nil: break
         }
         look("facts", from: nil, .none)
@@ -167,14 +164,21 @@ struct SnooperBench {
     private mutating func changePeer(_ reader: inout FuzzReader) {
         let choice = reader.byte()
         let peer = PeerIndex(Int(choice >> 2) % (SnooperFuzzing.peers + 1))
+        let isThere = peer.index < heard.count
         switch choice & 3 {
-        case 0: bench.snooper.handlePeerDown(peer, at: now)
-        case 1: bench.snooper.handleStreamBegan(by: peer)
-        case 2: bench.snooper.handleAllTold(by: peer, at: now)
+        case 0:
+            snooper.handlePeerDown(peer, at: now)
+            if isThere { heard[peer.index].handleDown() }
+        case 1:
+            snooper.handleStreamBegan(by: peer)
+            if isThere { heard[peer.index].handleStreamBegan() }
+        case 2:
+            snooper.handleAllTold(by: peer, at: now)
+            if isThere { heard[peer.index].handle(.allTold) }
         default:
-            // The other gateway comes back, and is told everything anew.
-            feed.restart(bench.snooper.book)
-            other.snooper.handleStreamBegan(by: PeerIndex(0))
+            // A peer that is told of us comes back, and is told everything anew.
+            feed.restart(snooper.book)
+            told.handleStreamBegan()
         }
         look("a peer", from: nil, .none)
     }
@@ -183,10 +187,12 @@ struct SnooperBench {
         let choice = reader.byte()
         let port = PortIndex(Int(choice >> 2) % SnooperFuzzing.ports)
         switch choice & 3 {
-        case 0: bench.snooper.handlePort(port, isUp: true, at: now)
-        case 1: bench.snooper.handlePort(port, isUp: false, at: now)
-        case 2: bench.snooper.handleOverflow(on: port, at: now)
-        default: checkTables()
+        case 0: snooper.handlePort(port, isUp: true, at: now)
+        case 1: snooper.handlePort(port, isUp: false, at: now)
+        case 2: snooper.handleOverflow(on: port, at: now)
+        default:
+            if choice & 4 != 0 { lane.acknowledge() }
+            checkTables()
         }
         look("a port", from: nil, .none)
     }
@@ -273,7 +279,8 @@ struct SnooperBench {
             return MembershipFrame.pimHello(PIMHello(source: source, holdTime: holdTime), from: mac, vlan: vlan)
         case 1:
             return MembershipFrame.advertisement(
-                interval: .seconds(Int64(time)), queryInterval: .seconds(125), robustness: 2, source: source, from: mac, vlan: vlan)
+                interval: .seconds(Int64(time)), queryInterval: .seconds(125), robustness: 2, source: source, from: mac,
+                vlan: vlan)
         case 2: return MembershipFrame.termination(source: source, from: mac, vlan: vlan)
         default: return MembershipFrame.solicitation(source: source, from: mac, vlan: vlan)
         }
@@ -284,8 +291,8 @@ struct SnooperBench {
     /// Lets what is due run out, as a driver does, and looks.
     private mutating func settle(_ what: String) {
         let before = PortSet(first: SnooperFuzzing.ports)
-        if bench.snooper.nextTimeout <= now { bench.snooper.handleTimeout(at: now) }
-        if bench.snooper.nextTimeout <= now && now != .distantFuture {
+        if snooper.nextTimeout <= now { snooper.handleTimeout(at: now) }
+        if snooper.nextTimeout <= now && now != .distantFuture {
             problems.append("\(what), and a timer that is due is left behind")
         }
         look(what, from: nil, before)
@@ -295,20 +302,19 @@ struct SnooperBench {
     ///   - port: where the frame came from that was just heard.
     ///   - routers: ports with routers before.
     private mutating func look(_ what: String, from port: PortIndex?, _ routers: PortSet) {
-        var found = bench.snooper.groups.checkInvariants()
-        let snooper = bench.snooper
+        var found = snooper.groups.checkInvariants()
         let limits = snooper.configuration.groups
         if snooper.groups.entryCount > limits.groupLimit { found.append("\(snooper.groups.entryCount) entries") }
         if snooper.groups.memberCount > limits.memberLimit { found.append("\(snooper.groups.memberCount) members") }
         if snooper.routers.rows.count > 1_024 { found.append("\(snooper.routers.rows.count) routers") }
         var frames = 0
-        while let frame = bench.snooper.pollFrame() {
+        while let frame = snooper.pollFrame() {
             found += check(frame, from: port, routers)
             frames += 1
         }
         if frames > 64 * SnooperFuzzing.ports { found.append("\(frames) frames at once") }
-        while bench.snooper.pollEvent() != nil {}
-        for key in bench.snooper.takeChangedFacts() { feed.note(key) }
+        while snooper.pollEvent() != nil {}
+        for key in snooper.takeChangedFacts() { feed.note(key) }
         tell(&found)
         problems += found.map { "\(what): \($0)" }
     }
@@ -317,7 +323,7 @@ struct SnooperBench {
     private func routerPorts(_ frame: [UInt8]) -> PortSet {
         frame.withRawSpan { frame -> PortSet in
             guard let header = FrameHeader(frame) else { return .none }
-            return bench.snooper.routers.ports(header.vlan, header.etherType == .ipv4 ? .v4 : .v6)
+            return snooper.routers.ports(header.vlan, header.etherType == .ipv4 ? .v4 : .v6)
         }
     }
 
@@ -333,25 +339,20 @@ struct SnooperBench {
         case .query: break
         case .report:
             // Rules 1 and 35: to routers, and where the configuration says so.
-            let allowed = routerPorts(frame.bytes).union(routers).union(bench.snooper.configuration.reportFloodPorts)
+            let allowed = routerPorts(frame.bytes).union(routers).union(snooper.configuration.reportFloodPorts)
             if frame.ports.union(allowed) != allowed { found.append("a report for hosts on ports \(frame.ports.rawValue)") }
         case .advertisement, .solicitation, .termination: found.append("a frame that the lane forwards: \(packet.message)")
         }
         // What came in goes on elsewhere; what is ours is from our address.
-        let isOurs = frame.bytes.withRawSpan { FrameHeader($0)?.source } == bench.snooper.configuration.fallbackAddress
+        let isOurs = frame.bytes.withRawSpan { FrameHeader($0)?.source } == snooper.configuration.fallbackAddress
         if let port, !isOurs, frame.ports.contains(port) { found.append("a frame goes back to where it came from") }
         return found
     }
 
-    /// Tells the other gateway a message, now and then.
+    /// Tells a peer the next message.
     private mutating func tell(_ found: inout [String]) {
-        guard let message = feed.pollMessage(bench.snooper.book) else { return }
-        switch FactMessage.parse(message) {
-        case .facts(let facts):
-            other.snooper.handleFacts(facts, from: PeerIndex(0), at: now)
-        case .allTold: other.snooper.handleAllTold(by: PeerIndex(0), at: now)
-        case nil: found.append("facts that are not read")
-        }
+        guard let octets = feed.pollMessage(snooper.book) else { return }
+        if let message = FactMessage.parse(octets) { told.handle(message) } else { found.append("facts that are not read") }
     }
 
     // MARK: At the end
@@ -364,28 +365,29 @@ struct SnooperBench {
         checkTold()
         // All that hosts wanted runs out when nobody repeats it.
         guard now < Instant(nanoseconds: 1 << 62) else { return }
-        for _ in 0..<10_000 where bench.snooper.groups.nextTimeout != .distantFuture { waitForTimer() }
-        if !bench.snooper.groups.keys.isEmpty { problems.append("a membership that nobody repeats never ends") }
+        for _ in 0..<10_000 where snooper.groups.nextTimeout != .distantFuture { waitForTimer() }
+        if !snooper.groups.keys.isEmpty { problems.append("a membership that nobody repeats never ends") }
     }
 
-    /// The second gateway knows of every group what this one wants.
+    /// A peer knows of every group what this site wants, and this one what each peer wants.
     private mutating func checkTold() {
         // Without snooping it wants everything, and tells only that.
-        guard bench.snooper.configuration.isEnabled else { return }
-        let snapshot = bench.snooper.snapshot(withGroups: true, at: now)
-        for row in snapshot.groups {
-            let heard = other.snooper.explain(row.key, source: nil, to: PeerIndex(0)).wish
-            if heard != bench.snooper.ownWish(row.key) {
-                problems.append("\(row.key.group): wants \(bench.snooper.ownWish(row.key)), the other knows of \(heard)")
+        guard snooper.configuration.isEnabled else { return }
+        for key in Set(snooper.groups.keys + told.groups).sorted() where told.wish(key) != snooper.ownWish(key) {
+            problems.append("\(key.group): wants \(snooper.ownWish(key)), told \(told.wish(key))")
+        }
+        guard snooper.counters[.interestLimit] == 0 else { return }
+        for (index, facts) in heard.enumerated() {
+            for key in facts.groups {
+                let known = snooper.explain(key, source: nil, to: PeerIndex(index)).wish
+                if facts.wish(key) != known { problems.append("\(key.group): told \(facts.wish(key)), known \(known)") }
             }
         }
     }
 
     /// The published table, control's copy of it and `explain` are of one mind, and only of ports and peers that there are.
     private mutating func checkTables() {
-        let snooper = bench.snooper
         guard snooper.configuration.isEnabled else { return }
-        let lane = ForwardingTable(bench.table, secret: bench.secret)
         let snapshot = snooper.snapshot(withGroups: true, at: now)
         for index in 0..<SnooperFuzzing.peers {
             let peer = PeerIndex(index)
@@ -400,8 +402,8 @@ struct SnooperBench {
             for source in sources {
                 let real = source ?? .unspecified(row.key.family)
                 let planned = snooper.plan.fanOut(row.key.vlan, group: row.key.group, source: real)
-                let found = lane.find(row.key.vlan, group: row.key.group, source: real)
-                if found?.ports != planned.ports || found?.peers != planned.peers {
+                let found = lane.find(row.key.vlan, group: row.key.group, source: real).map { lane.fanOut($0) }
+                if found != planned {
                     problems.append("\(row.key.group): a lane's entry is not the planned one")
                 }
                 if planned != expected(row.key, source) {
@@ -414,11 +416,11 @@ struct SnooperBench {
     /// What `explain` says of each port and each peer.
     private func expected(_ key: GroupKey, _ source: IPAddress?) -> FanOut {
         var fanOut = FanOut.none
-        for decision in bench.snooper.explain(key, source: source, to: nil).decisions {
+        for decision in snooper.explain(key, source: source, to: nil).decisions {
             if let port = decision.port, decision.reason.isForwarded { fanOut.ports = fanOut.ports.inserting(port) }
         }
         for index in 0..<SnooperFuzzing.peers {
-            let decisions = bench.snooper.explain(key, source: source, to: PeerIndex(index)).decisions
+            let decisions = snooper.explain(key, source: source, to: PeerIndex(index)).decisions
             if decisions.first?.reason.isForwarded == true { fanOut.peers.insert(PeerIndex(index)) }
         }
         return fanOut

@@ -1,7 +1,7 @@
 // A whole snooper under a little program: messages of hosts and routers on two ports, facts of two peers, ports and peers that
 // come and go, and time. After each step the tables' invariants hold, limits are kept, timers lie ahead, and whatever is said
-// on the LAN can be read. At the end the published forwarding table says what `explain` says, and a second gateway that was
-// told every fact knows what this site wants.
+// on the LAN can be read. At the end the published forwarding table says what `explain` says, and what
+// was told is what is wanted, in both directions.
 
 enum SnooperFuzzing {
     static let ports = 2
