@@ -74,10 +74,11 @@ enum MembershipFuzzing {
             return seen.group == packet.destination && seen.source == packet.source
                 ? [] : ["the lane sees \(seen.group) from \(seen.source), control \(packet.destination) from \(packet.source)"]
         case .refused:
-            // To a lane it must not be something that it forwards (rule 8).
+            // To a lane it must not be something that it forwards (rule 8). A type that is not known is: for that a lane does not
+            // look whether the packet is whole and its header's checksum right, as it does not for data.
             switch seen.kind {
-            case .membership, .discovery, .invalidScope, .other: return []
-            case .data, .everywhere, .pim, .unknownIGMP: return ["\(seen.kind) to a lane, refused by control"]
+            case .membership, .discovery, .unknownIGMP, .invalidScope, .other: return []
+            case .data, .everywhere, .pim: return ["\(seen.kind) to a lane, refused by control"]
             }
         case .other:
             return isPunted ? ["\(seen.kind) to a lane, nothing to control, and counted by nobody"] : []
