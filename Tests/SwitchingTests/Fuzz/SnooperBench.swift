@@ -377,14 +377,16 @@ struct SnooperBench: ~Copyable {
     private mutating func checkTold() {
         // Without snooping it wants everything, and tells only that.
         guard snooper.configuration.isEnabled else { return }
-        for key in Set(snooper.groups.keys + told.groups).sorted() where told.wish(key) != snooper.ownWish(key) {
+        let rows = snooper.snapshot(withGroups: true, at: now).groups
+        let known = Set(snooper.groups.keys + rows.map(\.key))
+        for key in known.union(told.groups).sorted() where told.wish(key) != snooper.ownWish(key) {
             problems.append("\(key.group): wants \(snooper.ownWish(key)), told \(told.wish(key))")
         }
         guard snooper.counters[.interestLimit] == 0 else { return }
         for (index, facts) in heard.enumerated() {
-            for key in facts.groups {
-                let known = snooper.explain(key, source: nil, to: PeerIndex(index)).wish
-                if facts.wish(key) != known { problems.append("\(key.group): told \(facts.wish(key)), known \(known)") }
+            for key in known.union(facts.groups).sorted() {
+                let wish = snooper.explain(key, source: nil, to: PeerIndex(index)).wish
+                if facts.wish(key) != wish { problems.append("\(key.group): told \(facts.wish(key)), known \(wish)") }
             }
         }
     }
