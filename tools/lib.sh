@@ -34,6 +34,7 @@ present() {
         iproute2) command -v ip >/dev/null ;;
         iputils-ping) command -v ping >/dev/null ;;
         procps) command -v sysctl >/dev/null ;;
+        smcroute) command -v smcrouted >/dev/null ;;
         binutils) command -v objdump >/dev/null ;;
         python3) [ -x $PYTHON ] ;;
         python3-scapy) [ -x $PYTHON ] && $PYTHON -c 'import scapy' 2>/dev/null ;;
@@ -66,7 +67,7 @@ need_build_tools() {
 }
 
 need_live_tools() {
-    need_packages python3 iproute2 iputils-ping ethtool procps tcpdump iperf3 python3-scapy python3-pytest
+    need_packages python3 iproute2 iputils-ping ethtool procps tcpdump iperf3 smcroute python3-scapy python3-pytest
 }
 
 build_release() {

@@ -128,7 +128,8 @@ struct Lane: ~Copyable {
         flush(now)
         if !outgoing.isEmpty { sendOutgoing() }
         if mailbox.hasWorkForControl { control.wake() }
-        return messages > 0 || frames > 0
+        // What control has left found no room: it has some after the flush.
+        return messages > 0 || frames > 0 || mailbox.hasFramesForLane
     }
 
     private static func handle(_ index: Int, _ socket: inout UDPSocket, _ core: inout LaneCore, _ now: Instant) {

@@ -58,7 +58,8 @@ struct OperatorClients: ~Copyable {
             if let request = OperatorRequest(line: line) {
                 requests.append((client.number, request))
             } else {
-                client.answer = Data("{\"error\":\"a request is 'show' and one of \(ShowTopic.allCases), or 'why' and a group\"}\n".utf8)
+                let forms = "'show' and one of \(ShowTopic.allCases), or 'why', group, source, VLAN and site"
+                client.answer = Data("{\"error\":\"a request is \(forms)\"}\n".utf8)
             }
         }
         return requests

@@ -23,16 +23,23 @@ public struct Bridge: ~Copyable {
     let forwarding: ForwardingTable
     private let tallies: TallyBoard
     private let punts: ByteQueue
+    private let segments: ByteQueue
+    private let events: SPSCQueue<LaneEvent>
+    /// One bit for each VLAN that has been seen on a LAN and that control knows of.
+    private var knownVLANs: FixedArray<UInt64>
     /// Ports whose messages control could not be given, until it has been told.
     var overflowed = PortSet.none
 
     private let allPorts: PortSet
     private let isSnooping: Bool
     private let forwardMask: UInt16
-    /// Frames of multicast that is not IP: how many a second, since when, and how many there were.
+    /// Frames of multicast that is not IP: how many a second a port may bring, since when, and how many there were.
+    struct OtherMulticast: BitwiseCopyable {
+        var since = Instant.zero
+        var count = 0
+    }
     private let otherLimit: Int
-    private var otherSince = Instant.zero
-    private var otherCount = 0
+    private var others: FixedArray<OtherMulticast>
     /// Each port's own interface; the broadcast address, which never gets that far, where it has none.
     private var portAddresses: FixedArray<MACAddress>
     var links: FixedArray<PeerLink>
@@ -48,6 +55,11 @@ public struct Bridge: ~Copyable {
         forwarding = ForwardingTable(mailbox.forwarding)
         tallies = mailbox.forwarding.tallies
         punts = mailbox.punts
+        segments = mailbox.segments
+        events = mailbox.events
+        // The untagged one is known from the start.
+        knownVLANs = FixedArray(count: 128) { $0 == 0 ? 1 : 0 }
+        others = FixedArray(count: configuration.ports) { _ in OtherMulticast() }
         portAddresses = FixedArray(count: configuration.ports) { index in
             index < configuration.portAddresses.count ? configuration.portAddresses[index] ?? .broadcast : .broadcast
         }
@@ -65,6 +77,7 @@ public struct Bridge: ~Copyable {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         _ = macs.learn(header.source, on: header.vlan, from: Location(port), at: now)
+        if isSnooping { noteVLAN(header.vlan) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
         if header.destination.isGroup {
             if header.destination == .broadcast || !isSnooping { return flood(frame, port) }
@@ -102,7 +115,7 @@ public struct Bridge: ~Copyable {
             flood(frame, port)
         case .invalidScope: counters.add(.invalidScope)
         case .other:
-            if admitOther(now) { flood(frame, port) } else { counters.add(.multicastRate) }
+            if admitOther(port, now) { flood(frame, port) } else { counters.add(.multicastRate) }
         }
     }
 
@@ -152,13 +165,17 @@ public struct Bridge: ~Copyable {
         }
     }
 
-    private mutating func admitOther(_ now: Instant) -> Bool {
-        if now - otherSince >= .seconds(1) {
-            otherSince = now
-            otherCount = 0
-        }
-        otherCount &+= 1
-        return otherCount <= otherLimit
+    private mutating func admitOther(_ port: PortIndex, _ now: Instant) -> Bool {
+        if now - others[port.index].since >= .seconds(1) { others[port.index] = OtherMulticast(since: now, count: 0) }
+        others[port.index].count &+= 1
+        return others[port.index].count <= otherLimit
+    }
+
+    /// Control asks the hosts of a VLAN what they have joined once it knows of the VLAN.
+    private mutating func noteVLAN(_ vlan: VLAN) {
+        let word = Int(vlan.rawValue >> 6)
+        let bit: UInt64 = 1 << UInt64(vlan.rawValue & 63)
+        if knownVLANs[word] & bit == 0 && events.push(.vlanSeen(vlan), leaving: LaneMailbox.reserve) { knownVLANs[word] |= bit }
     }
 
     /// Hands a frame to the snooper.
@@ -173,7 +190,7 @@ public struct Bridge: ~Copyable {
 
     /// Hands a segment of a peer's control channel to control; what does not fit is sent again.
     mutating func punt(segment: RawSpan, from peer: PeerIndex) {
-        if !punts.push(segment, tag: QueuedBytes.segment(peer).tag, leaving: 1 << 19) { counters.add(.puntQueueFull) }
+        if !segments.push(segment, tag: QueuedBytes.segment(peer).tag) { counters.add(.puntQueueFull) }
     }
 
     mutating func punt(segmentIn reassemblers: borrowing FixedArray<Reassembler>, count: Int, from peer: PeerIndex) {

@@ -15,15 +15,18 @@ extension ControlCore {
     /// Frames and segments handled before timers and operators have their turn.
     private static let puntBudget = 1024
 
-    /// Takes what the lane has punted. True when there may be more.
+    /// Takes what the lane has punted, as much as one turn of control has time for.
     mutating func handlePunts(at now: Instant) {
+        var frames: [(bytes: [UInt8], port: PortIndex)] = []
         for _ in 0..<ControlCore.puntBudget {
             guard let (tag, bytes) = mailbox.punts.pop() else { break }
-            switch QueuedBytes(tag: tag) {
-            case .frame(let port): snooper.handleFrame(bytes, on: PortIndex(Int(port)), at: now)
-            case .segment(let peer): handleSegment(bytes, peer.index, now)
-            }
+            if case .frame(let port) = QueuedBytes(tag: tag) { frames.append((bytes, PortIndex(Int(port)))) }
         }
+        for _ in 0..<ControlCore.puntBudget {
+            guard let (tag, bytes) = mailbox.segments.pop() else { break }
+            if case .segment(let peer) = QueuedBytes(tag: tag) { handleSegment(bytes, peer.index, now) }
+        }
+        if !frames.isEmpty { snooper.handleFrames(frames, at: now) }
     }
 
     private mutating func handleSegment(_ bytes: [UInt8], _ index: Int, _ now: Instant) {
@@ -69,8 +72,11 @@ extension ControlCore {
         for port in ports.members { snooper.handleOverflow(on: port, at: now) }
     }
 
+    mutating func handleVLAN(_ vlan: VLAN, _ now: Instant) { snooper.handleVLAN(vlan, at: now) }
+
     mutating func handleMulticastTimeout(_ now: Instant) {
-        if snooper.nextTimeout <= now { snooper.handleTimeout(at: now) }
+        // Answers that are here already count before the timers that they answer to run out.
+        if snooper.nextTimeout <= now && mailbox.punts.isEmpty { snooper.handleTimeout(at: now) }
         for index in peers.indices where peers[index].isUp && peers[index].channel.nextTimeout <= now {
             peers[index].channel.handleTimeout(at: now)
         }
@@ -100,8 +106,12 @@ extension ControlCore {
                 if !push(segment, .segment(PeerIndex(index))) { break }
             }
         }
-        while let frame = snooper.pollFrame() {
-            if !push(frame.bytes, .frame(UInt32(frame.ports.rawValue))) { unsentFrames &+= 1 }
+        while let frame = waitingFrame ?? snooper.pollFrame() {
+            waitingFrame = nil
+            if push(frame.bytes, .frame(UInt32(frame.ports.rawValue))) { continue }
+            // It waits for room; the snooper keeps those behind it, up to a limit.
+            waitingFrame = frame
+            break
         }
         while let event = snooper.pollEvent() { actions.append(.log(.multicast(event))) }
     }

@@ -93,8 +93,8 @@ public struct ControlCore: Sendable {
     public internal(set) var snooper: Snooper
     var random: any RandomNumberGenerator & Sendable
     let mailbox: LaneMailbox
-    /// Frames of ours that found the queue to the lane full.
-    public internal(set) var unsentFrames: UInt64 = 0
+    /// A frame of ours that found the queue to the lane full.
+    var waitingFrame: SnooperFrame?
     /// Control messages of kinds that are not known here.
     public internal(set) var unknownMessages: UInt64 = 0
     /// Nanoseconds since 1970 at the driver's `Instant.zero`.
@@ -162,6 +162,7 @@ public struct ControlCore: Sendable {
                 listing = []
                 if listingToken == token { listingToken = nil }
             case .snoopOverflow(let ports): handleOverflow(ports, now)
+            case .vlanSeen(let vlan): handleVLAN(vlan, now)
             }
         }
         // After the events: a peer whose segments came behind its first datagram is up by then.
@@ -204,7 +205,7 @@ public struct ControlCore: Sendable {
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
         }
-        return held.isEmpty ? next : .zero
+        return held.isEmpty && waitingFrame == nil ? next : .zero
     }
 
     /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.

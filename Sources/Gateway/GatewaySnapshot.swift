@@ -47,7 +47,7 @@ public struct GatewaySnapshot: Sendable {
         self.layout = layout
         self.counters = counters
         self.counters[layout.index(.handshakeRefused)] &+= control.refusedHandshakes
-        self.counters[layout.index(.deliverFull)] &+= control.unsentFrames
+        self.counters[layout.index(.deliverFull)] &+= control.snooper.droppedFrames
         self.macs = macs
         multicast = control.snooper.snapshot(withGroups: withGroups, at: taken)
     }

@@ -382,7 +382,8 @@ public struct LaneCore: ~Copyable {
         while !outbound.isEmpty && !wantsDrain {
             guard let (tag, count) = outbound.popInto(&scratch) else { return }
             switch QueuedBytes(tag: tag) {
-            case .frame(let ports): bridge.deliver(scratch, count: count, to: PortSet(rawValue: UInt16(truncatingIfNeeded: ports)))
+            case .frame(let ports):
+                bridge.deliver(scratch, count: count, to: PortSet(rawValue: UInt16(truncatingIfNeeded: ports)))
             case .segment(let peer): bridge.pack(segmentIn: scratch, count: count, for: peer)
             }
         }

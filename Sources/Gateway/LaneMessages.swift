@@ -46,6 +46,8 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case macRowsEnd(token: UInt32)
     /// IGMP or MLD messages of these ports found the queue to control full.
     case snoopOverflow(PortSet)
+    /// The first frame of a VLAN.
+    case vlanSeen(VLAN)
 }
 
 /// What a message in the two byte queues between a lane and control is.
@@ -102,8 +104,10 @@ public final class LaneMailbox: Sendable {
     public let commands: SPSCQueue<LaneCommand>
     public let board: CounterBoard
     public let layout: CounterLayout
-    /// Lane to control: frames for the snooper, segments of peers' control channels.
+    /// Lane to control: frames for the snooper.
     let punts: ByteQueue
+    /// Lane to control: segments of peers' control channels, apart, so that a flood on a LAN keeps no peer from being heard.
+    let segments: ByteQueue
     /// Control to lane: frames for ports, segments for peers.
     let outbound: ByteQueue
     /// Control publishes, the lane reads: where multicast goes. The lane counts, control reads: what was forwarded.
@@ -115,12 +119,15 @@ public final class LaneMailbox: Sendable {
 
     /// True while the lane has something to do for control.
     public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty }
+    /// True while frames or segments of control's wait for the lane.
+    public var hasFramesForLane: Bool { !outbound.isEmpty }
     /// True while control has something to hear.
-    public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty }
+    public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty || !segments.isEmpty }
 
     /// - Parameter secret: keys the hashes of the forwarding table.
     public init(ports: Int, peers: Int, secret: HashSecret) {
         punts = ByteQueue(capacity: 1 << 20)
+        segments = ByteQueue(capacity: 1 << 20)
         outbound = ByteQueue(capacity: 1 << 20)
         forwarding = ForwardingBoard(secret: secret)
         layout = CounterLayout(ports: ports, peers: peers)

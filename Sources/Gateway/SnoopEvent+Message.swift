@@ -17,7 +17,8 @@ extension SnoopEvent {
 
     var message: String {
         switch self {
-        case .querier(let vlan, let family, let event): "\(SnoopEvent.protocolName(family)) on VLAN \(vlan): \(event.words(family))"
+        case .querier(let vlan, let family, let event):
+            "\(SnoopEvent.protocolName(family)) on VLAN \(vlan): \(event.words(family))"
         case .routerPort(let vlan, let family, let ports):
             "\(SnoopEvent.protocolName(family)) on VLAN \(vlan): "
                 + (ports.isEmpty ? "no port has a multicast router" : "multicast routers are on \(ports.count) of the ports")

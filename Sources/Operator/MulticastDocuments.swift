@@ -102,7 +102,8 @@ public struct GroupsDocument: Codable, Sendable, Equatable {
         unregistered = multicast.defaults.map { other in
             Other(
                 vlan: other.vlan?.description ?? "any", family: familyName(other.family),
-                sites: Self.sites([], .none, other.totals, other.family, snapshot), framesFromLan: other.totals.tally.framesFromLAN,
+                sites: Self.sites([], .none, other.totals, other.family, snapshot),
+                framesFromLan: other.totals.tally.framesFromLAN,
                 bytesFromLan: other.totals.tally.bytesFromLAN, framesFromMesh: other.totals.tally.framesFromMesh,
                 bytesFromMesh: other.totals.tally.bytesFromMesh)
         }

@@ -8,8 +8,9 @@ extension Tables {
         for group in document.groups { text += self.text(group) }
         if document.groups.isEmpty { text += "nobody has joined a group\n" }
         for other in document.unregistered {
-            text += "unregistered groups, VLAN \(other.vlan), \(other.family): \(traffic(other.framesFromLan, other.bytesFromLan)) "
-            text += "from the LAN, \(traffic(other.framesFromMesh, other.bytesFromMesh)) from the mesh\n"
+            text += "unregistered groups, VLAN \(other.vlan), \(other.family): "
+            text +=
+                "\(traffic(other.framesFromLan, other.bytesFromLan)) from the LAN, \(traffic(other.framesFromMesh, other.bytesFromMesh)) from the mesh\n"
             for site in other.sites { text += "    to \(site.site): \(traffic(site.frames, site.bytes))\n" }
         }
         return text + "\(document.entries) entries, \(document.sources) sources, \(document.members) members, "

@@ -47,7 +47,8 @@ public struct WhyDocument: Codable, Sendable, Equatable {
             isForwarded = reason.isForwarded
             rule = reason.rule(isSite: explanation.peer != nil)
             let verb = isForwarded ? "goes" : "does not go"
-            sentences = ["\(frame) \(verb) to \(name): \(Self.words(reason, name, isSite: explanation.peer != nil)) (rule \(rule))."]
+            let words = Self.words(reason, name, isSite: explanation.peer != nil)
+            sentences = ["\(frame) \(verb) to \(name): \(words) (rule \(rule))."]
             for (port, reason) in explanation.decisions {
                 guard let port else { continue }
                 sentences.append(
@@ -61,6 +62,7 @@ public struct WhyDocument: Codable, Sendable, Equatable {
     private static func words(_ reason: ForwardingReason, _ name: String, isSite: Bool) -> String {
         switch reason {
         case .member: isSite ? "a fact that \(name) told asks for it" : "a member wants it"
+        case .configured: "multicast.static has it"
         case .routerPort: "a multicast router is there"
         case .lostCount: "a limit was passed there, so every group of the VLAN is wanted"
         case .flooded: "nobody there has joined the group, and multicast.unregistered = flood there"
@@ -102,6 +104,7 @@ extension ForwardingReason {
     func rule(isSite: Bool) -> Int {
         switch self {
         case .member, .otherSources: isSite ? 37 : 16
+        case .configured: 16
         case .routerPort: 10
         case .lostCount, .tooManyFacts: 29
         case .flooded, .nobody: isSite ? 37 : 12

@@ -18,7 +18,7 @@ public struct MulticastSettings: Hashable, Sendable {
     public var ssm = sourceSpecificRange
     /// Joined before anyone asks, and for good. Sorted, none twice, at most `maximumStatics`.
     public var statics: [StaticGroup] = []
-    /// The most groups of one port, in all its VLANs.
+    /// The most groups that are kept: one for each port and VLAN that a group was joined on.
     public var groupsLimit = 65_536
     /// The most sources of one group on one port.
     public var sourcesLimit = 1_024

@@ -112,7 +112,7 @@ public final class Replay {
     public func run() throws(CaptureError) -> ReplayResult {
         var lastFrame = zero
         var now = Instant.zero
-        // While a long silence is skipped, nothing happens before this.
+        // While a long silence is skipped, no timer runs out before this.
         var floor = Instant.zero
         let longSilence = max(Replay.longSilence, scenario.sites.map(\.tuning.macAgeing).max() ?? .zero)
         let lingerLived = scenario.linger > longSilence ? Replay.silenceLived : scenario.linger
@@ -123,7 +123,8 @@ public final class Replay {
                 let pause = max(scenario.settle, .seconds(5))
                 if now - lastFrame > Replay.silenceLived { floor = max(floor, nextFrame - pause) }
             }
-            now = max(max(now, floor), min(nextFrame, min(nextTimer, wire.nextArrival)))
+            // What is under way arrives when it is due, and is answered, before the clock leaps: afterwards sessions are gone.
+            now = max(now, min(wire.nextArrival, max(floor, min(nextFrame, nextTimer))))
             let isOver = nextFrame == .distantFuture && now > lastFrame + lingerLived
             takeSnapshots(before: isOver ? lastFrame + lingerLived : now)
             if isOver { break }

@@ -52,7 +52,9 @@ struct Show: ParsableCommand {
 struct Why: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Says whether frames of a multicast group go to a site, and why.",
-        discussion: "Asks this site's gateway, where what leaves for another site is decided. Example: causeway why 239.1.1.1 --to nyc")
+        discussion: """
+            Asks this site's gateway, where what leaves for another site is decided. Example: causeway why 239.1.1.1 --to nyc
+            """)
 
     @Argument(help: ArgumentHelp("The group, and the source if it matters.", valueName: "group[,source]"))
     var feed: String
@@ -95,7 +97,9 @@ struct Why: ParsableCommand {
                 throw ValidationError("'\(parts[1])' is not the address of a source of \(group)")
             }
         }
-        guard !site.isEmpty, !site.contains(where: \.isWhitespace) else { throw ValidationError("'\(site)' is not a site's name") }
+        guard !site.isEmpty, !site.contains(where: \.isWhitespace) else {
+            throw ValidationError("'\(site)' is not a site's name")
+        }
         return WhyQuestion(group: group, source: source, vlan: try number(), site: site)
     }
 

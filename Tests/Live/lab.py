@@ -359,5 +359,15 @@ class Gateway:
         """{reason: count}; a reason that is not listed has dropped nothing."""
         return {drop["reason"]: drop["count"] for drop in self.show("drops")["drops"]}
 
+    def group(self, address, vlan="-"):
+        """Its record of a multicast group, or None."""
+        answer = self.show("groups") or {"groups": []}
+        return next((one for one in answer["groups"] if (one["group"], one["vlan"]) == (address, vlan)), None)
+
+    def wish(self, site, address, vlan="-"):
+        """What another site told it that it wants of a group; None for nothing."""
+        record = self.group(address, vlan)
+        return next((one.get("wish") for one in (record["sites"] if record else []) if one["site"] == site), None)
+
     def port(self, name="lan0"):
         return next(port for port in self.show("ports")["ports"] if port["name"] == name)

@@ -1,4 +1,5 @@
 """What hosts of two sites do with each other, through gateways on packet sockets and through TAPs in a bridge."""
+import contextlib
 import json
 import re
 import subprocess
@@ -77,12 +78,15 @@ def test_multicast_feed(pair):
 
 
 def test_market_data(pair):
-    """Captured feeds' sizes and bursts, byte for byte."""
+    """Captured feeds' sizes and bursts, byte for byte, to a host that has joined their groups."""
     source, frames = feed(2000)
     ours = mac_bytes(pair.host_mac(1))
     frames = [data[:6] + ours + data[12:] for data in frames]
     assert mac_bytes(source) != ours
-    assert_cross(pair, frames, burst=60, pause=0.005)
+    with contextlib.ExitStack() as joined:
+        for number in range(1, 5):
+            joined.enter_context(Receiver(pair, 2, f"239.192.0.{number}"))
+        assert_cross(pair, frames, burst=60, pause=0.005)
 
 
 def test_every_size(pair):
@@ -92,6 +96,7 @@ def test_every_size(pair):
 
 @pytest.mark.parametrize("destination", ["unicast", "broadcast", "multicast", "unknown"])
 def test_destinations(pair, destination):
+    # Multicast that is not IP is flooded, whatever its address.
     address = {"unicast": pair.host_mac(2), "broadcast": BROADCAST, "multicast": "01:00:5e:01:02:03",
                "unknown": "02:12:34:56:78:9a"}[destination]
     assert_cross(pair, [frame(address, pair.host_mac(1), payload=bytes([n]) * 40) for n in range(50)])

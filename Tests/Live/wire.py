@@ -6,11 +6,12 @@ import socket
 import struct
 import time
 
-from lab import ROOT, inside
+from lab import ROOT, inside, wait_for
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
-SO_RCVBUFFORCE = 33
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+TIMESPEC = struct.Struct("@qq")
 AUXDATA = struct.Struct("=IIIHHHH")             # status, length, captured, mac, net, VLAN TCI, VLAN TPID
 VLAN_VALID, VLAN_TPID_VALID = 1 << 4, 1 << 6
 EXPERIMENTAL = 0x88B5                           # IEEE 802 local experimental ethertype: no kernel acts on it
@@ -37,6 +38,7 @@ class Sniffer:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
             self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self._socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 0 if outgoing else 1)
             self._socket.bind((device, ETH_P_ALL))
 
@@ -47,26 +49,35 @@ class Sniffer:
         self._socket.close()
 
     def _next(self):
-        data, ancillary, _, _ = self._socket.recvmsg(1 << 17, socket.CMSG_SPACE(AUXDATA.size))
+        """When it was seen, in seconds since 1970, and the frame."""
+        data, ancillary, _, _ = self._socket.recvmsg(1 << 17, socket.CMSG_SPACE(AUXDATA.size) + socket.CMSG_SPACE(TIMESPEC.size))
+        when = time.time()
         for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = TIMESPEC.unpack(value[:TIMESPEC.size])
+                when = seconds + nanoseconds / 1e9
             if level == SOL_PACKET and kind == PACKET_AUXDATA:
                 status, _, _, _, _, tci, tpid = AUXDATA.unpack(value[:AUXDATA.size])
                 if status & VLAN_VALID:
                     tpid = tpid if status & VLAN_TPID_VALID else 0x8100
                     data = data[:12] + struct.pack("!HH", tpid, tci) + data[12:]
-        return data
+        return when, data
 
     def frames(self, seconds=3.0, count=None, wanted=lambda data: True, quiet=0.3):
         """The frames that are `wanted`, until `count` came and then nothing more for `quiet` seconds, at most so many seconds."""
+        return [data for _, data in self.stamped(seconds, count, wanted, quiet)]
+
+    def stamped(self, seconds=3.0, count=None, wanted=lambda data: True, quiet=0.3):
+        """The same, each with the time at which the kernel saw it."""
         found, deadline = [], time.monotonic() + seconds
         while True:
             enough = count is not None and len(found) >= count
             wait = min(quiet, deadline - time.monotonic()) if enough else deadline - time.monotonic()
             if wait <= 0 or not select.select([self._socket], [], [], wait)[0]:
                 return found
-            data = self._next()
+            when, data = self._next()
             if wanted(data):
-                found.append(data)
+                found.append((when, data))
 
 
 def transmit(lab, namespace, frames, device="eth0", burst=20, pause=0.002):
@@ -101,13 +112,16 @@ def feed(count, groups=4, seed=1):
 
 
 class Receiver:
-    """A host's socket that has joined a multicast group."""
+    """A host's socket that has joined a multicast group, and every gateway that runs knows of it."""
 
     def __init__(self, lab, site, group="239.192.0.1", port=26400):
         self._socket = lab.socket(lab.host(site), socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._socket.bind((group, port))
         self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(lab.host_ip(site)))
+        for other, gateway in lab.gateways.items():
+            if other != site:
+                wait_for(f"{gateway.name} knows of the join", lambda gateway=gateway: gateway.wish(f"s{site}", group))
 
     def __enter__(self):
         return self

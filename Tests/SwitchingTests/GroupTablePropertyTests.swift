@@ -29,7 +29,8 @@ import Wire
     }
 
     /// Rules 16 and 27: with all hosts known and no loss, what is forwarded is what the hosts' filters say, no more and no
-    /// less, at every step: a leave takes effect at once, and never for a source that another host wants.
+    /// less, at every step: a leave takes effect at once, and never for a source that another host wants. Nor does the answer of
+    /// a host in EXCLUDE mode to a source query, which is an IS_IN (RFC 9776 section 5.2), make it one in INCLUDE mode.
     @Test(arguments: runs)
     func whatIsForwardedIsWhatTheHostsWant(_ family: IPFamily, _ seed: UInt64) {
         var lan = SimulatedLAN(family, seed: seed, hosts: 6, strangers: 0, limits: nil)

@@ -201,7 +201,10 @@ import Wire
         #expect(lab.members() == ["1: EXCLUDE 4 5 until 273", "9: EXCLUDE 7 until 270"])
         lab.report(.isExclude, [6], from: 1, at: 6)
         #expect(lab.members() == ["1: EXCLUDE 6 until 276", "9: EXCLUDE 7 until 270"])
-        lab.report(.isInclude, [8], from: 1, at: 7)
+        // The answer to a query for sources 6 and 8 of a host that has begun to want them: it is in EXCLUDE all the same.
+        lab.report(.isInclude, [6, 8], from: 1, at: 6)
+        #expect(lab.members() == ["1: EXCLUDE until 276", "9: EXCLUDE 7 until 270"])
+        lab.report(.toInclude, [8], from: 1, at: 7)
         #expect(lab.members() == ["1: INCLUDE 8 until 277", "9: EXCLUDE 7 until 270"])
         lab.report(.block, [8], from: 1, at: 8)
         #expect(lab.members() == ["9: EXCLUDE 7 until 270"])

@@ -89,21 +89,21 @@ struct SimulatedLAN {
     mutating func step() -> String? {
         if let problem = pass(until: now + delay()) { return problem }
         let choice = Int.random(in: 0..<1_000, using: &random)
-        if limits == nil {
-            return choice < 900 ? change() : idle()
-        }
+        if limits == nil && choice < 900 { return change() }
         switch choice {
         case 0..<350: return change()
         case 350..<900: return strange()
         case 900..<940: return hearQuery()
         case 940..<960:
             context.isQuerier.toggle()
+            let isQuerier = context.isQuerier
+            log.add(now, "querier: \(isQuerier)")
             for vlan in cast.vlans {
-                table.handleQuerierChange(vlan: vlan, family: cast.family, isQuerier: context.isQuerier)
+                table.handleQuerierChange(vlan: vlan, family: cast.family, isQuerier: isQuerier)
             }
             return nil
         case 960..<980:
-            context.knowsAll.toggle()
+            if limits != nil { context.knowsAll.toggle() }
             return nil
         case 980..<985: return portDown()
         default: return idle()

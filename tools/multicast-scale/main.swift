@@ -180,7 +180,9 @@ for count in groupCounts {
     let snooper = pair.b.control.snooper
     print("\(count) groups: \(snooper.groups.entryCount) entries, \(snooper.groups.sourceCount) sources, ", terminator: "")
     print("\(snooper.groups.memberCount) members, \(snooper.book.count) facts")
-    print("    memory      two gateways \((empty - before) >> 10) KiB empty, \((residentBytes() - empty) >> 10) KiB more with all of it;")
+    print(
+        "    memory      two gateways \((empty - before) >> 10) KiB empty, \((residentBytes() - empty) >> 10) KiB more with all of it;"
+    )
     print("                forwarding table of the sender \(pair.a.control.snooper.plan.byteCount >> 10) KiB")
     print(String(format: "    report      %.2f us (parse, track, publish, tell the other site, compile there)", perReport * 1e6))
     pairs.append(pair)

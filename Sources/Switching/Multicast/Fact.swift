@@ -192,17 +192,17 @@ extension Fact {
             var body = reader.slice(Int(count))
         else { return nil }
         guard kind >= Kind.interest && kind <= Kind.unregistered else { return .some(nil) }
-        guard let version = body.integer(UInt64.self) else { return nil }
+        guard let version = body.integer(UInt64.self) else { return .some(nil) }
         let isGone = flags & Self.gone != 0
         switch kind {
         case Kind.interest:
             guard let flags = body.byte(), let generations = body.byte(), let number = body.integer(UInt16.self),
                 let family = body.byte().flatMap(IPFamily.init(rawValue:)), let group = body.address(family)
-            else { return nil }
+            else { return .some(nil) }
             var source: IPAddress?
             if flags & Self.hasSource != 0 {
                 source = body.address(family)
-                guard source != nil else { return nil }
+                guard source != nil else { return .some(nil) }
             }
             guard number <= 0x1FFF, group.family == family, group.isSnoopedGroup || (group.isUnspecified && source == nil),
                 source?.isUnicast ?? true, source?.family ?? family == family
@@ -214,7 +214,7 @@ extension Fact {
         case Kind.routers:
             guard let number = body.integer(UInt16.self), let family = body.byte().flatMap(IPFamily.init(rawValue:)),
                 let kinds = body.byte(), let flags = body.byte()
-            else { return nil }
+            else { return .some(nil) }
             guard number <= 0x1FFF || number == Self.everyVLAN else { return .some(nil) }
             return Fact(
                 .routers(number == Self.everyVLAN ? nil : VLAN(rawValue: number), family), version: version,

@@ -281,8 +281,12 @@ public struct ForwardingPlan: Sendable {
         let seen = Marks(ipv4: board.ipv4.seenByAll, ipv6: board.ipv6.seenByAll)
         retired.removeAll { old in
             guard old.marks.isSeen(seen) else { return false }
-            totals[old.key, default: GroupTotals()].add(board.tallies[old.cell], to: old.peers)
-            board.tallies.clear(old.cell)
+            // A group that has forwarded nothing is not kept.
+            let tally = board.tallies[old.cell]
+            if tally != Tally() {
+                totals[old.key, default: GroupTotals()].add(tally, to: old.peers)
+                board.tallies.clear(old.cell)
+            }
             freeCells.append(old.cell)
             return true
         }
@@ -312,6 +316,9 @@ public struct ForwardingPlan: Sendable {
     public func defaultTotals(_ vlan: VLAN?, _ family: IPFamily) -> GroupTotals {
         totals(Key(vlan: vlan, group: .unspecified(family)))
     }
+
+    /// VLANs with a default of their own, sorted.
+    var defaultVLANs: [VLAN] { Set(entries.keys.compactMap { $0.group.isUnspecified ? $0.vlan : nil }).sorted() }
 
     private func totals(_ key: Key) -> GroupTotals {
         var sum = totals[key] ?? GroupTotals()

@@ -80,6 +80,8 @@ extension GroupTable {
         let room = HostTracking.Room(
             hosts: configuration.memberLimit - memberCount, sources: configuration.memberSourceLimit - memberSourceCount,
             sourcesOfHost: configuration.sourceLimit)
+        // Behind a wireless bridge or a hypervisor several hosts have one MAC address: one's leave is not the others'.
+        if entries[place].hosts.isShared(host) { entries[place].untrackedUntil = membership }
         switch entries[place].hosts.note(kind, addresses, from: host, generation, until: membership, room: room) {
         case .noted, .overflowed: break
         case .crowded: counters.add(.memberLimit)
@@ -109,7 +111,8 @@ extension GroupTable {
         }
         let membership = clock + context.timing.groupMembershipInterval
         let question = entries[place].apply(kind, addresses, until: membership)
-        if entries[place].sources.count > configuration.sourceLimit {
+        let isFull = sourceCount + entries[place].sources.count > configuration.totalSourceLimit
+        if entries[place].sources.count > configuration.sourceLimit || (isFull && !addresses.isEmpty) {
             counters.add(.sourceLimit)
             entries[place].overflow(until: membership)
         } else if !question.isEmpty {

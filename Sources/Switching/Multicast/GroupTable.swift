@@ -58,6 +58,8 @@ public struct GroupTableConfiguration: Hashable, Sendable {
     }
 
     /// Sources of all tracked hosts together.
+    /// Sources of all entries together: sixteen for each that there may be. Past it an entry is EXCLUDE{}.
+    var totalSourceLimit: Int { groupLimit.multipliedReportingOverflow(by: 16).overflow ? .max : groupLimit * 16 }
     var memberSourceLimit: Int { memberLimit.multipliedReportingOverflow(by: 4).overflow ? .max : memberLimit * 4 }
 
     /// 232.0.0.0/8, and ff3x::/32 for every scope x (RFC 4607 section 1).

@@ -124,6 +124,14 @@ struct HostTracking: Sendable {
         return result
     }
 
+    /// True when another address has been heard from the host's MAC address: several hosts may be behind it, or it has moved.
+    func isShared(_ identity: HostIdentity) -> Bool {
+        let place = place(for: identity.mac)
+        guard place < hosts.count, hosts[place].identity.mac == identity.mac else { return false }
+        let known = hosts[place].identity.address
+        return !known.isUnspecified && !identity.address.isUnspecified && known != identity.address
+    }
+
     /// Notes what a host said: the record as it stood, whatever the group's compatibility makes of it.
     ///
     /// - Parameters:
@@ -177,7 +185,9 @@ struct HostTracking: Sendable {
             switch former {
             case .include(let sources):
                 return .include(refreshed(sources, addresses, expires))
-            case .exclude(let sources, let until) where kind == .allow:
+            // A host in EXCLUDE answers a query for sources with IS_IN of those that it wants (RFC 9776 section 5.2): only a
+            // change of its mode leaves EXCLUDE. One whose TO_IN was lost is forgotten when `until` has passed.
+            case .exclude(let sources, let until) where kind != .toInclude:
                 return .exclude(sources.filter { !addresses.includes($0) }, until: until)
             case .overflowed: return .overflowed(until: expires)
             case .exclude, nil: return .include(refreshed([], addresses, expires))

@@ -43,8 +43,10 @@ public struct InterestStore: Sendable {
         var routers: [RouterPlace: Routers] = [:]
         var floods: (version: UInt64, isStale: Bool)?
         var factCount = 0
-        /// It has told more than is kept: it is sent everything.
+        /// It has told more than is kept: it is sent everything, until it has told all anew and it fitted.
         var isOverfull = false
+        /// Something that it told since its stream began was not kept.
+        var hasRefused = false
     }
 
     struct RouterPlace: Hashable, Sendable {
@@ -77,16 +79,19 @@ public struct InterestStore: Sendable {
             handleInterest(fact, GroupKey(vlan, group), source, peer)
         case .routers(let vlan, let family):
             let place = RouterPlace(vlan: vlan, family: family)
-            if let known = sites[peer.index].routers[place], known.version > fact.version { return }
+            // What a new stream repeats holds, whatever its number: its owner's clock may have been set back.
+            let known = sites[peer.index].routers[place]
+            if let known, known.version > fact.version && !known.isStale { return }
             if case .routers(let kinds, let everything) = fact.value {
                 guard sites[peer.index].routers[place] != nil || sites[peer.index].routers.count < 2 * 8192 else { return }
                 sites[peer.index].routers[place] = Routers(kinds: kinds, wantsEverything: everything, version: fact.version)
+                if let known, known.kinds == kinds, known.wantsEverything == everything { return }
             } else {
                 sites[peer.index].routers[place] = nil
             }
             defaultsChanged = true
         case .unregistered:
-            if let known = sites[peer.index].floods, known.version > fact.version { return }
+            if let known = sites[peer.index].floods, known.version > fact.version && !known.isStale { return }
             sites[peer.index].floods = fact.value == nil ? nil : (fact.version, false)
             defaultsChanged = true
         }
@@ -94,9 +99,9 @@ public struct InterestStore: Sendable {
 
     private mutating func handleInterest(_ fact: Fact, _ key: GroupKey, _ source: IPAddress?, _ peer: PeerIndex) {
         var interest = sites[peer.index].groups[key] ?? SiteInterest()
-        let before = interest
+        let before = (count: interest.count, isEmpty: interest.isEmpty)
         let known = if let source { interest.sources[source] } else { interest.any }
-        if let known, known.version > fact.version { return }
+        if let known, known.version > fact.version && !known.isStale { return }
         var stamp: SiteInterest.Stamp?
         if case .interest(let isExcluded, let generations) = fact.value {
             stamp = SiteInterest.Stamp(version: fact.version, generations: generations, isExcluded: isExcluded)
@@ -105,27 +110,41 @@ public struct InterestStore: Sendable {
             counters.add(.interestLimit)
             if !sites[peer.index].isOverfull { defaultsChanged = true }
             sites[peer.index].isOverfull = true
+            sites[peer.index].hasRefused = true
             return
         }
-        if let source { interest.sources[source] = stamp } else { interest.any = stamp }
-        put(interest, before, key, peer)
+        // More sources of one group than anybody lists: all of them are wanted.
+        if source != nil && stamp != nil && known == nil && interest.sources.count >= Self.sourceLimit {
+            interest.any = stamp.map { SiteInterest.Stamp(version: $0.version, generations: $0.generations) }
+        } else if let source {
+            interest.sources[source] = stamp
+        } else {
+            interest.any = stamp
+        }
+        let isSame = known.map { ($0.generations, $0.isExcluded) == (stamp?.generations, stamp?.isExcluded) } ?? false
+        put(interest, before.count, key, peer, isSame: isSame && stamp != nil)
     }
 
-    private mutating func put(_ interest: SiteInterest, _ before: SiteInterest, _ key: GroupKey, _ peer: PeerIndex) {
-        sites[peer.index].factCount += interest.count - before.count
+    /// Sources of one group that a site may name.
+    private static let sourceLimit = 4_096
+
+    private mutating func put(
+        _ interest: SiteInterest, _ before: Int, _ key: GroupKey, _ peer: PeerIndex, isSame: Bool = false
+    ) {
+        sites[peer.index].factCount += interest.count - before
         if interest.isEmpty {
             sites[peer.index].groups[key] = nil
             peersOfGroup[key]?.removeAll { $0 == peer }
             if peersOfGroup[key]?.isEmpty == true { peersOfGroup[key] = nil }
         } else {
             sites[peer.index].groups[key] = interest
-            if before.isEmpty {
+            if before == 0 {
                 var peers = peersOfGroup[key] ?? []
                 peers.insert(peer, at: peers.firstIndex { $0 > peer } ?? peers.count)
                 peersOfGroup[key] = peers
             }
         }
-        if interest.wish != before.wish { noteChange(key) }
+        if !isSame { noteChange(key) }
     }
 
     private mutating func noteChange(_ key: GroupKey) {
@@ -148,6 +167,7 @@ public struct InterestStore: Sendable {
         }
         for place in sites[peer.index].routers.keys { sites[peer.index].routers[place]?.isStale = true }
         sites[peer.index].floods?.isStale = true
+        sites[peer.index].hasRefused = false
     }
 
     public mutating func handleAllTold(by peer: PeerIndex) {
@@ -157,7 +177,7 @@ public struct InterestStore: Sendable {
             var interest = before
             if interest.any?.isStale == true { interest.any = nil }
             interest.sources = interest.sources.filter { !$0.value.isStale }
-            if interest != before { put(interest, before, key, peer) }
+            if interest != before { put(interest, before.count, key, peer) }
         }
         let stale = sites[peer.index].routers.filter(\.value.isStale)
         if !stale.isEmpty || sites[peer.index].floods?.isStale == true || sites[peer.index].isOverfull {
@@ -165,7 +185,7 @@ public struct InterestStore: Sendable {
         }
         sites[peer.index].routers = sites[peer.index].routers.filter { !$0.value.isStale }
         if sites[peer.index].floods?.isStale == true { sites[peer.index].floods = nil }
-        sites[peer.index].isOverfull = sites[peer.index].isOverfull && sites[peer.index].factCount >= limit
+        sites[peer.index].isOverfull = sites[peer.index].hasRefused
     }
 
     /// The peer is down: its facts go.
@@ -173,7 +193,7 @@ public struct InterestStore: Sendable {
         guard peer.index < sites.count else { return }
         for key in sites[peer.index].groups.keys.sorted() {
             guard let before = sites[peer.index].groups[key] else { continue }
-            put(SiteInterest(), before, key, peer)
+            put(SiteInterest(), before.count, key, peer)
         }
         sites[peer.index] = Site()
         defaultsChanged = true
@@ -209,6 +229,11 @@ public struct InterestStore: Sendable {
 
     /// Groups that some site has told of, sorted.
     var keys: [GroupKey] { peersOfGroup.keys.sorted() }
+
+    /// Those on one VLAN, of one family; sorted.
+    func keys(on vlan: VLAN, _ family: IPFamily) -> [GroupKey] {
+        peersOfGroup.keys.filter { $0.vlan == vlan && $0.family == family }.sorted()
+    }
 
     /// Facts of interest that the peer's site has told.
     func factCount(of peer: PeerIndex) -> Int { peer.index < sites.count ? sites[peer.index].factCount : 0 }

@@ -55,20 +55,19 @@ public struct Querier: Sendable {
         public var queryInterval: Interval
     }
 
-    private struct OlderQuerier: Sendable {
-        var generation: MembershipGeneration
-        var expires: Instant
-    }
-
     public let configuration: QuerierConfiguration
     public private(set) var elected: Elected?
-    private var older: OlderQuerier?
+    // The end of K12 after the last query of each older generation; far when none was heard.
+    private var firstExpires = Instant.distantFuture
+    private var secondExpires = Instant.distantFuture
     /// When the next general query of ours is due.
     private var nextQuery = Instant.distantFuture
     private var startupQueriesLeft = 0
     /// When hosts have answered a general query for the first time.
     private var answeredAt: Instant?
     private var lastRequested: Instant?
+    /// When a query is due that was asked for too soon after the one before.
+    private var requestDue = Instant.distantFuture
     private var due: [(query: MembershipQuery, source: IPAddress)] = []
     private var events: [QuerierEvent] = []
     private var lastWarning: Instant?
@@ -102,7 +101,8 @@ public struct Querier: Sendable {
 
     /// In which queries are to be sent.
     public var generation: MembershipGeneration {
-        older.map { min($0.generation, configuration.generation) } ?? configuration.generation
+        if firstExpires != .distantFuture { return .first }
+        return secondExpires != .distantFuture ? min(.second, configuration.generation) : configuration.generation
     }
 
     /// Whether every host has had the time to answer a general query since we began to listen.
@@ -113,8 +113,11 @@ public struct Querier: Sendable {
     /// A query that was heard. General ones elect; an older generation of any kind holds us back for K12.
     public mutating func handleQuery(_ query: MembershipQuery, from source: IPAddress, at now: Instant) {
         handleTimeout(at: now)
-        // Rule 3: nobody is elected by a query from nowhere. Our own address is our own query, come back.
-        guard !source.isUnspecified, source != configuration.address else { return noteAsked(query, now) }
+        // Rule 3: nobody is elected by a query from nowhere, nor from what is no host's address, such as 0.0.0.1, which would
+        // win for ever. Our own address is our own query, come back.
+        guard source.isUnicast, source.family == configuration.family, source != configuration.address else {
+            return noteAsked(query, now)
+        }
         noteOlder(query, source, now)
         guard query.group == nil else { return }
         noteAsked(query, now)
@@ -137,8 +140,8 @@ public struct Querier: Sendable {
         return !configuration.isEnabled || configuration.address.isUnspecified || source < configuration.address
     }
 
-    /// K5 with what the query says of robustness and interval.
-    private func expiry(_ query: MembershipQuery) -> Interval {
+    /// K5 with what the query says of robustness and interval: for how long its sender counts as present.
+    func expiry(_ query: MembershipQuery) -> Interval {
         var timing = configuration.timing
         if query.robustness > 0 { timing.robustness = Int(query.robustness) }
         if query.queryInterval > .zero { timing.queryInterval = query.queryInterval }
@@ -148,13 +151,7 @@ public struct Querier: Sendable {
     private mutating func noteOlder(_ query: MembershipQuery, _ source: IPAddress, _ now: Instant) {
         guard query.generation < configuration.generation else { return }
         let expires = now + configuration.timing.olderQuerierPresent(configuration.family, maxResponse: query.maxResponse)
-        if let known = older, known.generation < query.generation {
-            // The oldest counts while its timer runs.
-        } else if let known = older, known.generation == query.generation {
-            older?.expires = max(known.expires, expires)
-        } else {
-            older = OlderQuerier(generation: query.generation, expires: expires)
-        }
+        if query.generation == .first { firstExpires = expires } else { secondExpires = expires }
         if let lastWarning, now - lastWarning < Self.warningPeriod {
             suppressedWarnings += 1
             return
@@ -169,26 +166,36 @@ public struct Querier: Sendable {
         answeredAt = min(answeredAt ?? .distantFuture, now + query.maxResponse)
     }
 
-    /// Hosts have become reachable that may not have heard the last query (rule 7): they are asked at once, at most once a
-    /// second. One that does not ask and knows no querier has no parameters to ask with.
+    /// Hosts have become reachable that may not have heard the last query (rule 7): they are asked at once, or a second after
+    /// the last query that was asked for so. One that does not ask and knows no querier has no parameters to ask with.
     public mutating func requestQuery(at now: Instant) {
         handleTimeout(at: now)
-        if let lastRequested, now - lastRequested < Self.requestPeriod { return }
+        if let lastRequested, now - lastRequested < Self.requestPeriod {
+            // The query of this very moment reaches them too.
+            if now > lastRequested { requestDue = lastRequested + Self.requestPeriod }
+            return
+        }
+        askOnRequest(now)
+    }
+
+    private mutating func askOnRequest(_ now: Instant) {
+        requestDue = .distantFuture
         if isQuerier {
             lastRequested = now
             send(now)
         } else if let elected {
             lastRequested = now
-            let query = MembershipQuery(
-                generation: min(elected.generation, generation), maxResponse: elected.maxResponse,
-                robustness: elected.robustness, queryInterval: elected.queryInterval)
+            let query = form(
+                min(elected.generation, generation), maxResponse: elected.maxResponse, robustness: elected.robustness,
+                queryInterval: elected.queryInterval)
             due.append((query, .unspecified(configuration.family)))
             noteAsked(query, now)
         }
     }
 
     public mutating func handleTimeout(at now: Instant) {
-        if let older, older.expires <= now { self.older = nil }
+        if firstExpires <= now { firstExpires = .distantFuture }
+        if secondExpires <= now { secondExpires = .distantFuture }
         if let elected, elected.expires <= now {
             self.elected = nil
             if configuration.isEnabled {
@@ -197,11 +204,16 @@ public struct Querier: Sendable {
             }
         }
         // However late we are, one query is due, not all those that were missed.
-        if isQuerier && nextQuery <= now { ask(now) }
+        if isQuerier && nextQuery <= now {
+            // It answers every request too.
+            requestDue = .distantFuture
+            ask(now)
+        }
+        if requestDue <= now { askOnRequest(now) }
     }
 
     public var nextTimeout: Instant {
-        var next = min(elected?.expires ?? .distantFuture, older?.expires ?? .distantFuture)
+        var next = min(elected?.expires ?? .distantFuture, firstExpires, secondExpires, requestDue)
         if isQuerier { next = min(next, nextQuery) }
         return due.isEmpty && events.isEmpty ? next : .zero
     }
@@ -226,10 +238,19 @@ public struct Querier: Sendable {
 
     private mutating func send(_ now: Instant) {
         let timing = configuration.timing
-        let query = MembershipQuery(
-            generation: generation, maxResponse: timing.queryResponseInterval,
-            robustness: timing.robustness > 7 ? 0 : UInt8(timing.robustness), queryInterval: timing.queryInterval)
+        let query = form(
+            generation, maxResponse: timing.queryResponseInterval,
+            robustness: timing.robustness > 7 ? 0 : UInt8(clamping: timing.robustness), queryInterval: timing.queryInterval)
         due.append((query, configuration.address))
         noteAsked(query, now)
+    }
+
+    /// A general query with what its generation can say: v1's hosts take 10 s, and only the third knows QRV and QQI.
+    private func form(
+        _ generation: MembershipGeneration, maxResponse: Interval, robustness: UInt8, queryInterval: Interval
+    ) -> MembershipQuery {
+        MembershipQuery(
+            generation: generation, maxResponse: generation == .first ? .seconds(10) : maxResponse,
+            robustness: generation == .third ? robustness : 0, queryInterval: generation == .third ? queryInterval : .zero)
     }
 }

@@ -1,7 +1,7 @@
 // Which LAN ports lead to a multicast router, by VLAN and family (rules 2, 3, 30): learned from queries with a real source, PIM
 // Hello (RFC 7761), router advertisements (RFC 4286), and configuration. Every learned row expires by what its message said.
-// The table is bounded: past its limit the row that expires first is forgotten, so that a flood of invented routers costs
-// those that repeat themselves least.
+// The table is bounded: past its limit, the VLAN and port that hold the most rows lose the one of them that expires first. So
+// invented routers push out each other, however long they claim to stay, and a port with one true router remains a router port.
 
 import Basics
 
@@ -38,6 +38,8 @@ public struct RouterPorts: Sendable {
         var address: IPAddress
         var kind: UInt8
 
+        var lanPlace: LANPlace { LANPlace(vlan: vlan, family: family, port: port) }
+
         static func < (a: Key, b: Key) -> Bool {
             (a.vlan, a.family, a.port, a.address, a.kind) < (b.vlan, b.family, b.port, b.address, b.kind)
         }
@@ -47,6 +49,13 @@ public struct RouterPorts: Sendable {
         var vlan: VLAN
         var family: IPFamily
         static func < (a: Place, b: Place) -> Bool { (a.vlan, a.family) < (b.vlan, b.family) }
+    }
+
+    /// What each place is entitled to keep one router of, when there is not enough room.
+    struct LANPlace: Hashable {
+        var vlan: VLAN
+        var family: IPFamily
+        var port: PortIndex
     }
 
     private let portCount: Int
@@ -139,23 +148,29 @@ public struct RouterPorts: Sendable {
         _ address: IPAddress, _ mac: MACAddress, _ kind: RouterKinds, _ port: PortIndex, _ vlan: VLAN, expires: Instant?,
         _ now: Instant
     ) {
-        guard !address.isUnspecified, port.index < portCount, !disabled.contains(port) else { return }
+        guard address.isUnicast, port.index < portCount, !disabled.contains(port) else { return }
         let key = Key(vlan: vlan, family: address.family, port: port, address: address, kind: kind.rawValue)
-        if let expires { earliest = min(earliest, expires) }
         if table[key] != nil {
+            if let expires { earliest = min(earliest, expires) }
             table[key]?.expires = expires
             table[key]?.mac = mac
             return
         }
-        if table.count >= limit { makeRoom() }
+        if table.count >= limit { handleTimeout(at: now) }
         table[key] = Row(
             vlan: vlan, family: address.family, port: port, address: address, kind: kind, mac: mac, since: now, expires: expires)
+        if let expires { earliest = min(earliest, expires) }
+        if table.count > limit { forgetOne() }
         summarise(Place(vlan: vlan, family: address.family))
     }
 
-    private mutating func makeRoom() {
+    /// Takes the row that expires first from the VLAN and port that hold the most. O(rows).
+    private mutating func forgetOne() {
         counters.add(.routerLimit)
-        let first = table.min { a, b in
+        var counts: [LANPlace: Int] = [:]
+        for key in table.keys { counts[key.lanPlace, default: 0] += 1 }
+        let most = counts.values.max()
+        let first = table.filter { counts[$0.key.lanPlace] == most }.min { a, b in
             (a.value.expires ?? .distantFuture, a.key) < (b.value.expires ?? .distantFuture, b.key)
         }
         if let first { remove(first.key) }

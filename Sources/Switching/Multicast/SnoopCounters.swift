@@ -13,7 +13,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
     case olderReportInSSM, excludeInSSM
     case blockInOlderMode, sourcesInOlderMode, leaveInFirstMode
     // Limits: past each of them more is forwarded.
-    case groupLimit, sourceLimit, memberLimit, reportRate, routerLimit, interestLimit
+    case groupLimit, sourceLimit, memberLimit, reportRate, queueFull, routerLimit, interestLimit
 
     /// The number of the rule, as in the documentation's list of behaviours.
     public var rule: Int {
@@ -27,7 +27,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .unsnoopedGroup: 11
         case .olderReportInSSM, .excludeInSSM: 24
         case .blockInOlderMode, .sourcesInOlderMode, .leaveInFirstMode: 22
-        case .groupLimit, .sourceLimit, .memberLimit, .reportRate, .routerLimit, .interestLimit: 29
+        case .groupLimit, .sourceLimit, .memberLimit, .reportRate, .queueFull, .routerLimit, .interestLimit: 29
         }
     }
 
@@ -58,6 +58,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .sourceLimit: "source-limit"
         case .memberLimit: "member-limit"
         case .reportRate: "report-rate"
+        case .queueFull: "queue-full"
         case .routerLimit: "router-limit"
         case .interestLimit: "interest-limit"
         }
@@ -90,7 +91,8 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .sourceLimit: "multicast.sources.limit was reached: every source of the group is forwarded"
         case .memberLimit: "multicast.members.limit was reached: the host is not tracked, leaves take the last member query time"
         case .reportRate: "multicast.reports.limit was exceeded: every group of the VLAN is forwarded to that port"
-        case .routerLimit: "more routers than can be kept: the one that expires first was forgotten"
+        case .queueFull: "messages came faster than they could be taken: every group is forwarded to that port for a while"
+        case .routerLimit: "more routers than can be kept: one of the port that has most was forgotten"
         case .interestLimit: "multicast.interests.limit was reached: that site is sent every group"
         }
     }

@@ -16,6 +16,8 @@ import Wire
 public enum ForwardingReason: Hashable, Sendable {
     /// A member wants it.
     case member
+    /// The configuration does.
+    case configured
     case routerPort
     /// A port or a site that has lost count of its groups.
     case lostCount
@@ -53,14 +55,16 @@ extension Snooper {
         let wish = ownWish(key)
         let star = FactKey.interest(key.vlan, group: key.group, source: nil)
         let told = toldSources[key] ?? []
-        set(star, wish.mode == .exclude ? .interest(isExcluded: false, wish.generations) : nil)
-        for source in told where !wish.lists(source) {
-            set(.interest(key.vlan, group: key.group, source: source), nil)
-        }
+        // What is wanted is told before what is not: in between, more is sent.
+        if wish.mode == .exclude { set(star, .interest(isExcluded: false, wish.generations)) }
         for source in wish.sources {
             set(
                 .interest(key.vlan, group: key.group, source: source),
                 .interest(isExcluded: wish.mode == .exclude, wish.generations))
+        }
+        if wish.mode == .include { set(star, nil) }
+        for source in told where !wish.lists(source) {
+            set(.interest(key.vlan, group: key.group, source: source), nil)
         }
         toldSources[key] = wish.sources.isEmpty ? nil : wish.sources
     }
@@ -76,7 +80,8 @@ extension Snooper {
     mutating func noteRemoteWish(_ key: GroupKey, _ now: Instant) {
         guard key.group.isSnoopedGroup else { return }
         let segment = SegmentKey(vlan: key.vlan, family: key.family)
-        guard segments[segment] != nil else { return }
+        // The first wish for a VLAN: its routers are to hear of it, and its hosts are asked.
+        guard segments[segment] != nil else { return addSegment(segment, now) }
         let timing = configuration[key.family].timing
         let wish = remoteWish(key)
         segments[segment]?.proxy.setWish(wish, for: key.group, timing, at: now)
@@ -110,7 +115,7 @@ extension Snooper {
     func decide(_ deciding: Deciding, _ source: IPAddress?, to port: PortIndex) -> ForwardingReason {
         let wish = deciding.local.first { $0.port == port }?.wish
         if let wish, wants(wish, source) { return .member }
-        if let fixed = deciding.fixed, wants(fixed, source) { return .member }
+        if let fixed = deciding.fixed, wants(fixed, source) { return .configured }
         if deciding.routerPorts.contains(port) { return .routerPort }
         if deciding.lostPorts.contains(port) { return .lostCount }
         if wish != nil { return .otherSources }
@@ -179,6 +184,8 @@ extension Snooper {
     mutating func compileDefaults() {
         var vlans = Set(segmentKeys.map(\.vlan))
         vlans.formUnion(interests.vlans)
+        // Those of which nobody speaks any more too.
+        vlans.formUnion(plan.defaultVLANs)
         for family in IPFamily.allCases {
             plan.setDefault(nil, family, everyGroup(nil, family))
             for vlan in vlans.sorted() { compileDefault(vlan, family) }

@@ -8,6 +8,17 @@ extension Snooper {
     /// A frame that a lane punted: IGMP, MLD, router discovery or PIM, as the port received it. IGMP and MLD are ours to
     /// forward, the rest the lane has forwarded already.
     public mutating func handleFrame(_ bytes: [UInt8], on port: PortIndex, at now: Instant) {
+        take(bytes, on: port, at: now)
+        settle(now)
+    }
+
+    /// Several at once, with the port of each: what follows from them is worked out once.
+    public mutating func handleFrames(_ frames: [(bytes: [UInt8], port: PortIndex)], at now: Instant) {
+        for frame in frames { take(frame.bytes, on: frame.port, at: now) }
+        settle(now)
+    }
+
+    private mutating func take(_ bytes: [UInt8], on port: PortIndex, at now: Instant) {
         guard configuration.isEnabled, port.index < configuration.ports else { return }
         let (header, parsed, hello) = parse(bytes)
         guard let header else { return }
@@ -16,14 +27,13 @@ extension Snooper {
             addSegment(key, now)
             routers.handlePIMHello(
                 from: hello.source, mac: header.source, holdTime: hello.holdTime, on: port, vlan: header.vlan, at: now)
-            return settle(now)
+            return
         }
         switch parsed {
         case .packet(let packet): handle(packet, header, bytes, port, now)
         case .refused(let refusal, _): count(counter(for: refusal), at: now)
         case .other: break
         }
-        settle(now)
     }
 
     private func parse(_ bytes: [UInt8]) -> (FrameHeader?, MembershipParse, PIMHello?) {
@@ -87,20 +97,27 @@ extension Snooper {
         addSegment(key, now)
         if packet.source.isUnspecified {
             count(.zeroQuery, at: now)
-        } else if let querier = segments[key]?.querier {
+        } else if let querier = segments[key]?.querier, packet.source != querier.address {
             routers.handleQuery(
                 from: packet.source, mac: header.source, on: port, vlan: header.vlan,
-                expiresAfter: querier.timing.otherQuerierPresent, at: now)
+                expiresAfter: querier.expiry(query), at: now)
         }
-        if let newest = segments[key]?.querier.generation, query.generation < newest { count(.olderQuerier, at: now) }
+        // Not against what we speak at the moment: an older querier has made us speak its version.
+        if query.generation < configuration[key.family].generation { count(.olderQuerier, at: now) }
         segments[key]?.querier.handleQuery(query, from: packet.source, at: now)
         if query.group != nil, let querier = segments[key]?.querier, !querier.isQuerier {
-            groups.handleQuery(query, vlan: header.vlan, context(key, at: now), at: now)
+            // His hosts have as long to answer as he gives them, which may be longer than our K10 (RFC 2236 section 3).
+            var context = context(key, at: now)
+            let answered = query.maxResponse * Int64(context.timing.lastMemberQueryCount)
+            context.timing.setLastMemberQueryTime = max(context.timing.lastMemberQueryTime, answered)
+            groups.handleQuery(query, vlan: header.vlan, context, at: now)
         }
-        if routers.ports(header.vlan, key.family).contains(port) { segments[key]?.proxy.handleQuery(query, at: now) }
+        if query.group == nil || routers.ports(header.vlan, key.family).contains(port) {
+            segments[key]?.proxy.handleQuery(query, at: now)
+        }
         // Hosts on every other port have to hear it.
         let others = PortSet(first: configuration.ports).removing(port)
-        if !others.isEmpty { frames.append(SnooperFrame(bytes, to: others)) }
+        send(bytes, to: others)
     }
 
     // MARK: Reports
@@ -110,6 +127,9 @@ extension Snooper {
         _ key: SegmentKey, _ now: Instant
     ) {
         addSegment(key, now)
+        // To routers, never to hosts: a host that hears another's report keeps its own (rule 1).
+        let toRouters = routers.ports(header.vlan, key.family).union(configuration.reportFloodPorts).removing(port)
+        send(bytes, to: toRouters)
         guard admitReport(on: port, at: now) else {
             count(.reportRate, at: now)
             return groups.overflow(
@@ -122,9 +142,6 @@ extension Snooper {
         groups.handleReport(
             report, from: HostIdentity(mac: header.source, address: packet.source), on: port, vlan: header.vlan,
             context(key, at: now), at: now)
-        // To routers, never to hosts: a host that hears another's report keeps its own (rule 1).
-        let toRouters = routers.ports(header.vlan, key.family).union(configuration.reportFloodPorts).removing(port)
-        if !toRouters.isEmpty { frames.append(SnooperFrame(bytes, to: toRouters)) }
     }
 
     // MARK: What we say
@@ -137,13 +154,11 @@ extension Snooper {
         let key = SegmentKey(vlan: query.vlan, family: query.group.family)
         guard let querier = segments[key]?.querier, querier.isQuerier else { return }
         let timing = querier.timing
+        // An older version knows no question about sources: the group's hosts are asked.
         let message = MembershipQuery(
             generation: querier.generation, group: query.group, sources: querier.generation == .third ? query.sources : [],
             maxResponse: timing.lastMemberQueryInterval, suppress: query.suppress,
             robustness: timing.robustness > 7 ? 0 : UInt8(timing.robustness), queryInterval: timing.queryInterval)
-        // The first generation has no specific queries, and an older one none about sources: what hosts of it would
-        // answer to is the group's.
-        if querier.generation == .first || (!query.sources.isEmpty && querier.generation != .third) { return }
         // As many as a LAN's MTU takes in one query (RFC 9776 section 4.1.8).
         let most = MembershipFrame.maximumQuerySources(key.family)
         guard message.sources.count > most else { return send(message, querier.address, key, query.port) }
@@ -156,7 +171,7 @@ extension Snooper {
 
     private mutating func send(_ query: MembershipQuery, _ source: IPAddress, _ key: SegmentKey, _ port: PortIndex) {
         let bytes = MembershipFrame.query(query, source: source, from: configuration.address(on: port), vlan: key.vlan)
-        frames.append(SnooperFrame(bytes, to: PortSet(port)))
+        send(bytes, to: PortSet(port))
     }
 
     /// As an IGMPv3 or MLDv2 host, to router ports only (rule 35).
@@ -164,7 +179,7 @@ extension Snooper {
         for port in routers.ports(key.vlan, key.family).members {
             let reports = MembershipFrame.reports(
                 records, source: configuration.source(key.family), from: configuration.address(on: port), vlan: key.vlan)
-            for bytes in reports { frames.append(SnooperFrame(bytes, to: PortSet(port))) }
+            for bytes in reports { send(bytes, to: PortSet(port)) }
         }
     }
 }

@@ -51,7 +51,11 @@ public struct Snooper: Sendable {
     private var random: SeededRandom
     /// Statics by group; the list is short.
     let statics: [GroupKey: Wish]
-    var frames: [SnooperFrame] = []
+    /// Frames for the LAN that have not been fetched; appended to by `send`.
+    private var frames: [SnooperFrame] = []
+    /// Frames that found `frames` full.
+    public private(set) var droppedFrames: UInt64 = 0
+    private static let frameLimit = 65_536
     private var nextFrame = 0
     private var events: [SnoopEvent] = []
     var ownCounters = SnoopCounters()
@@ -65,6 +69,8 @@ public struct Snooper: Sendable {
     /// Keys of own facts that changed and that no feed has been told of.
     private var changedFacts: [FactKey] = []
     private var lastCounters = SnoopCounters()
+    /// Routers that come and go are told of at a limited rate.
+    private var lastRouterEvent: Instant?
     private var querierRoles: [SegmentKey: Bool] = [:]
 
     public init(
@@ -100,6 +106,7 @@ public struct Snooper: Sendable {
             addSegment(SegmentKey(vlan: .untagged, family: family), now)
         }
         for key in statics.keys.sorted() {
+            addSegment(SegmentKey(vlan: key.vlan, family: key.family), now)
             noteWish(of: key)
             noteStale(key)
         }
@@ -125,6 +132,16 @@ public struct Snooper: Sendable {
             segments[key]?.proxy.handleTimeout(at: now)
         }
         settle(now)
+    }
+
+    /// Leaves a frame for LAN ports.
+    mutating func send(_ bytes: [UInt8], to ports: PortSet) {
+        if ports.isEmpty { return }
+        if frames.count - nextFrame >= Self.frameLimit {
+            droppedFrames &+= 1
+            return
+        }
+        frames.append(SnooperFrame(bytes, to: ports))
     }
 
     /// A frame to put on LAN ports.
@@ -161,7 +178,10 @@ public struct Snooper: Sendable {
         guard let querier = segments[key]?.querier else {
             return MembershipContext(isQuerier: false, knowsAll: false, timing: configuration[key.family].timing)
         }
-        return MembershipContext(isQuerier: querier.isQuerier, knowsAll: querier.knowsAll(at: now), timing: querier.timing)
+        // The first version has no questions about one group: nobody is asked, and no timer lowered.
+        return MembershipContext(
+            isQuerier: querier.isQuerier && querier.generation > .first, knowsAll: querier.knowsAll(at: now),
+            timing: querier.timing)
     }
 
     /// The querier and the proxy of a VLAN and family begin with the first message on it.
@@ -175,8 +195,15 @@ public struct Snooper: Sendable {
         let proxy = ProxyReporter(family: key.family, random: SeededRandom(seed: random.next()))
         segments[key] = Segment(querier: querier, proxy: proxy)
         segmentKeys.insert(key, at: segmentKeys.firstIndex { key < $0 } ?? segmentKeys.count)
-        for group in interests.keys where group.vlan == key.vlan && group.family == key.family { noteRemoteWish(group, now) }
+        for group in interests.keys(on: key.vlan, key.family) { noteRemoteWish(group, now) }
         segments[key]?.proxy.setActive(!routers.ports(key.vlan, key.family).isEmpty, at: now)
+    }
+
+    /// A lane has seen a VLAN for the first time: its hosts are asked what they have joined.
+    public mutating func handleVLAN(_ vlan: VLAN, at now: Instant) {
+        guard configuration.isEnabled else { return }
+        for family in IPFamily.allCases { addSegment(SegmentKey(vlan: vlan, family: family), now) }
+        settle(now)
     }
 
     // MARK: Ports and sites that come and go
@@ -197,7 +224,7 @@ public struct Snooper: Sendable {
     /// shown who wants what (rule 29).
     public mutating func handleOverflow(on port: PortIndex, at now: Instant) {
         guard configuration.isEnabled else { return }
-        count(.reportRate, at: now)
+        count(.queueFull, at: now)
         for key in segmentKeys { groups.overflow(vlan: key.vlan, family: key.family, port: port, context(key, at: now), at: now) }
         settle(now)
     }
@@ -249,7 +276,11 @@ public struct Snooper: Sendable {
     }
 
     private mutating func driveSegment(_ key: SegmentKey, _ now: Instant) {
-        while let (query, source) = segments[key]?.querier.pollQuery() { sendGeneral(query, source, key) }
+        while let (query, source) = segments[key]?.querier.pollQuery() {
+            sendGeneral(query, source, key)
+            // Routers that listen to our queries forget what nobody repeats (RFC 4605 section 4.1).
+            segments[key]?.proxy.handleQuery(query, at: now)
+        }
         while let event = segments[key]?.querier.pollEvent() { events.append(.querier(key.vlan, key.family, event)) }
         if let role = segments[key]?.querier.isQuerier, querierRoles[key] != role {
             querierRoles[key] = role
@@ -278,7 +309,10 @@ public struct Snooper: Sendable {
             }
         set(.routers(key.vlan, key.family), kinds.isEmpty ? nil : .routers(kinds, wantsEverything: everything))
         segments[key]?.proxy.setActive(!ports.isEmpty, at: now)
-        events.append(.routerPort(key.vlan, key.family, ports))
+        if lastRouterEvent.map({ now - $0 >= .seconds(10) }) ?? true {
+            lastRouterEvent = now
+            events.append(.routerPort(key.vlan, key.family, ports))
+        }
         compileVLAN(key.vlan, key.family)
     }
 
