@@ -121,7 +121,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .unknownStream: "for a session that does not exist here"
         case .authenticationFailed: "its seal did not open: wrong key or changed on the way"
         case .replayed: "already received, or too old to tell"
-        case .puntQueueFull: "more handshake datagrams than control could take"
+        case .puntQueueFull: "more handshakes, control messages or other news than control could take"
         case .handshakeRefused: "a handshake that did not authenticate, was replayed, or is for somebody else"
         case .malformedPacking: "authentic, but its contents could not be parsed"
         case .lostOnWAN: "a peer sealed it, and it has not arrived: a gap in the peer's numbers (a late one closes it)"

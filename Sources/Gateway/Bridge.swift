@@ -80,8 +80,7 @@ public struct Bridge: ~Copyable {
         if isSnooping { noteVLAN(header.vlan) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
         if header.destination.isGroup {
-            if header.destination == .broadcast || !isSnooping { return flood(frame, port) }
-            return switchGroupFromPort(frame, header, port, now)
+            return isSnooping ? switchGroupFromPort(frame, header, port, now) : flood(frame, port)
         }
         if header.destination == portAddresses[port.index] { return counters.add(.forGateway) }
         guard let place = macs.lookup(header.destination, on: header.vlan, at: now) else { return flood(frame, port) }
@@ -115,7 +114,11 @@ public struct Bridge: ~Copyable {
             flood(frame, port)
         case .invalidScope: counters.add(.invalidScope)
         case .other:
-            if admitOther(port, now) { flood(frame, port) } else { counters.add(.multicastRate) }
+            if header.destination == .broadcast || admitOther(port, now) {
+                flood(frame, port)
+            } else {
+                counters.add(.multicastRate)
+            }
         }
     }
 
@@ -250,7 +253,7 @@ public struct Bridge: ~Copyable {
         _ = macs.learn(header.source, on: header.vlan, from: Location(peer), at: now)
         var ports = allPorts
         if header.destination.isGroup {
-            if header.destination != .broadcast && isSnooping {
+            if isSnooping {
                 guard let members = portsForGroup(frame, header) else { return }
                 ports = members
             }

@@ -76,7 +76,8 @@ extension ControlCore {
 
     mutating func handleMulticastTimeout(_ now: Instant) {
         // Answers that are here already count before the timers that they answer to run out.
-        if snooper.nextTimeout <= now && mailbox.punts.isEmpty { snooper.handleTimeout(at: now) }
+        let due = snooper.nextTimeout
+        if due <= now && (mailbox.punts.isEmpty || now - due >= .milliseconds(200)) { snooper.handleTimeout(at: now) }
         for index in peers.indices where peers[index].isUp && peers[index].channel.nextTimeout <= now {
             peers[index].channel.handleTimeout(at: now)
         }

@@ -148,6 +148,7 @@ public struct ControlCore: Sendable {
     /// them it returns, and whoever drives it sees to timers and operators before the next call.
     public mutating func handleEvents(at now: Instant) {
         var handshakes = 0
+        snooper.beginBatch()
         while handshakes < ControlCore.handshakeBudget, let event = mailbox.events.pop() {
             switch event {
             case .handshake(let datagram, let source):
@@ -167,6 +168,7 @@ public struct ControlCore: Sendable {
         }
         // After the events: a peer whose segments came behind its first datagram is up by then.
         handlePunts(at: now)
+        snooper.endBatch(at: now)
         drive(at: now)
         flushCommands()
     }

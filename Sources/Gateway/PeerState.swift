@@ -52,7 +52,8 @@ struct PeerState: Sendable {
     var lastTimestamp: UInt64 = 0
     var handshakes: UInt64 = 0
     /// The control channel of the pair, and what it has still to tell.
-    var channel = ControlChannel()
+    /// A few messages ahead: facts that wait are told as they are when their turn comes, not as they were.
+    var channel = ControlChannel(queueLimit: 64)
     var feed = FactFeed()
     /// Sessions begun.
     var generation: UInt64 = 0

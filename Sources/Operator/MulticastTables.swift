@@ -8,17 +8,18 @@ extension Tables {
         for group in document.groups { text += self.text(group) }
         if document.groups.isEmpty { text += "nobody has joined a group\n" }
         for other in document.unregistered {
-            text += "unregistered groups, VLAN \(other.vlan), \(other.family): "
-            text +=
-                "\(traffic(other.framesFromLan, other.bytesFromLan)) from the LAN, \(traffic(other.framesFromMesh, other.bytesFromMesh)) from the mesh\n"
-            for site in other.sites { text += "    to \(site.site): \(traffic(site.frames, site.bytes))\n" }
+            text += "\(other.family) groups that nobody joined, \(place(other.vlan)):\n"
+            for site in other.sites { text += "    site \(site.site): sent \(traffic(site.frames, site.bytes))\n" }
+            text += forwarded(other.framesFromLan, other.bytesFromLan, other.framesFromMesh, other.bytesFromMesh)
         }
-        return text + "\(document.entries) entries, \(document.sources) sources, \(document.members) members, "
-            + "\(document.facts) facts told\n"
+        return text + "\(count(document.entries, "entry", "entries")), \(count(document.sources, "source", "sources")), "
+            + "\(count(document.members, "member", "members")), \(count(document.facts, "fact", "facts")) told\n"
     }
 
     private static func text(_ group: GroupsDocument.Group) -> String {
-        var text = "\(group.group), VLAN \(group.vlan): "
+        // What stands for every group of a family, where a limit has been passed.
+        let name = ["0.0.0.0": "every IPv4 group", "::": "every IPv6 group"][group.group] ?? group.group
+        var text = "\(name), \(place(group.vlan)): "
         text += group.wish.map { "this site wants \(words($0))" } ?? "nobody at this site wants it"
         text += group.isStatic ? ", configured\n" : "\n"
         for port in group.ports {
@@ -39,8 +40,7 @@ extension Tables {
             text += site.wish == nil && site.isForwarded ? ", is sent it all the same" : ""
             text += "; sent \(traffic(site.frames, site.bytes))\n"
         }
-        text += "    \(traffic(group.framesFromLan, group.bytesFromLan)) from the LAN, "
-        return text + "\(traffic(group.framesFromMesh, group.bytesFromMesh)) from the mesh\n"
+        return text + forwarded(group.framesFromLan, group.bytesFromLan, group.framesFromMesh, group.bytesFromMesh)
     }
 
     static func words(_ wish: WishDocument) -> String {
@@ -53,7 +53,29 @@ extension Tables {
         return sources.isEmpty ? "every source" : "every source but \(list)"
     }
 
-    private static func traffic(_ frames: UInt64, _ bytes: UInt64) -> String { "\(frames) frames, \(bytes) bytes" }
+    private static func traffic(_ frames: UInt64, _ bytes: UInt64) -> String {
+        "\(count(frames, "frame", "frames")), \(count(bytes, "byte", "bytes"))"
+    }
+
+    private static func forwarded(
+        _ framesFromLAN: UInt64, _ bytesFromLAN: UInt64, _ framesFromMesh: UInt64, _ bytesFromMesh: UInt64
+    ) -> String {
+        "    forwarded from the LAN \(traffic(framesFromLAN, bytesFromLAN)); "
+            + "from the mesh \(traffic(framesFromMesh, bytesFromMesh))\n"
+    }
+
+    private static func count<Number: BinaryInteger>(_ number: Number, _ one: String, _ many: String) -> String {
+        "\(number) \(number == 1 ? one : many)"
+    }
+
+    /// A document's VLAN in a sentence.
+    private static func place(_ vlan: String) -> String {
+        switch vlan {
+        case "-": "untagged"
+        case "any": "every other VLAN"
+        default: "VLAN \(vlan)"
+        }
+    }
 
     public static func text(_ document: QueriersDocument) -> String {
         if document.queriers.isEmpty { return "multicast.snooping is off\n" }
@@ -89,7 +111,8 @@ extension Tables {
         text += document.routers.isEmpty ? "no multicast router was heard\n" : lines(table.string(for: document.routers))
         if !document.configured.isEmpty { text += "configured: " + document.configured.joined(separator: ", ") + "\n" }
         for row in document.remote {
-            text += "site \(row.site), VLAN \(row.vlan), \(row.family): \(row.kinds.joined(separator: ", "))"
+            text += "site \(row.site), \(row.vlan == "any" ? "every VLAN" : place(row.vlan)), \(row.family): "
+            text += row.kinds.isEmpty ? "no router" : row.kinds.joined(separator: ", ")
             text += row.wantsEverything ? "; is sent every group\n" : "; is sent only what it asks for\n"
         }
         for site in document.floodingSites { text += "site \(site) floods groups that nobody there has joined\n" }

@@ -32,7 +32,7 @@ extension GatewaySettings {
     private static let limitKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
             "multicast.groups.limit", .integer(16...1_048_576), \.tuning.multicast.groupsLimit,
-            "The most groups kept of one port; beyond it more is forwarded, never less."),
+            "The most groups kept, one for each port and VLAN; beyond it more is forwarded, never less."),
         SettingKey(
             "multicast.sources.limit", .integer(1...65_536), \.tuning.multicast.sourcesLimit,
             "The most sources kept of one group on one port; beyond it all sources are forwarded."),

@@ -40,12 +40,24 @@ public struct MulticastHeader: BitwiseCopyable, Sendable {
         source = IPAddress(high: 0, low: 0)
         let offset = header.payloadOffset
         if header.etherType == .ipv4 {
-            guard header.destination.rawValue >> 24 == 0x01_005E, frame.holds(IPv4.headerByteCount, at: offset) else { return }
+            guard frame.holds(IPv4.headerByteCount, at: offset) else { return }
             classifyIPv4(frame, offset)
+            if header.destination.rawValue >> 24 != 0x01_005E { keepMembership() }
         } else if header.etherType == .ipv6 {
-            guard header.destination.rawValue >> 32 == 0x3333, frame.holds(IPv6.headerByteCount, at: offset) else { return }
+            guard frame.holds(IPv6.headerByteCount, at: offset) else { return }
             classifyIPv6(frame, offset)
+            if header.destination.rawValue >> 32 != 0x3333 { keepMembership() }
         }
+    }
+
+    /// In a frame to another MAC address, the broadcast one say, only IGMP and MLD are more than `.other`: hosts take them from
+    /// such frames too, and they never cross (rule 31).
+    @inlinable @inline(__always)
+    mutating func keepMembership() {
+        if kind == .membership { return }
+        kind = .other
+        group = IPAddress(high: 0, low: 0)
+        source = IPAddress(high: 0, low: 0)
     }
 
     /// A packet whose first 20 octets are there.

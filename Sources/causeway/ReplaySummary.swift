@@ -183,7 +183,7 @@ struct ReplaySummary: Codable {
 
     private func multicastText(_ snapshot: GatewaySnapshot) -> String {
         Tables.text(GroupsDocument(snapshot)) + "\n" + Tables.text(QueriersDocument(snapshot)) + "\n"
-            + Tables.text(RoutersDocument(snapshot)) + Tables.text(RulesDocument(snapshot))
+            + Tables.text(RoutersDocument(snapshot)) + "\n" + Tables.text(RulesDocument(snapshot))
     }
 
     private func peersTable(_ peers: [Peer]) -> String {

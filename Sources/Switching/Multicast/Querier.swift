@@ -163,7 +163,7 @@ public struct Querier: Sendable {
 
     private mutating func noteAsked(_ query: MembershipQuery, _ now: Instant) {
         guard query.group == nil else { return }
-        answeredAt = min(answeredAt ?? .distantFuture, now + query.maxResponse)
+        answeredAt = min(answeredAt ?? .distantFuture, now + max(query.maxResponse, configuration.timing.queryResponseInterval))
     }
 
     /// Hosts have become reachable that may not have heard the last query (rule 7): they are asked at once, or a second after

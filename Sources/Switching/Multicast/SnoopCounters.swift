@@ -13,7 +13,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
     case olderReportInSSM, excludeInSSM
     case blockInOlderMode, sourcesInOlderMode, leaveInFirstMode
     // Limits: past each of them more is forwarded.
-    case groupLimit, sourceLimit, memberLimit, reportRate, queueFull, routerLimit, interestLimit
+    case groupLimit, sourceLimit, memberLimit, reportRate, queueFull, routerLimit, vlanLimit, interestLimit
 
     /// The number of the rule, as in the documentation's list of behaviours.
     public var rule: Int {
@@ -27,7 +27,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .unsnoopedGroup: 11
         case .olderReportInSSM, .excludeInSSM: 24
         case .blockInOlderMode, .sourcesInOlderMode, .leaveInFirstMode: 22
-        case .groupLimit, .sourceLimit, .memberLimit, .reportRate, .queueFull, .routerLimit, .interestLimit: 29
+        case .groupLimit, .sourceLimit, .memberLimit, .reportRate, .queueFull, .routerLimit, .vlanLimit, .interestLimit: 29
         }
     }
 
@@ -60,6 +60,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .reportRate: "report-rate"
         case .queueFull: "queue-full"
         case .routerLimit: "router-limit"
+        case .vlanLimit: "vlan-limit"
         case .interestLimit: "interest-limit"
         }
     }
@@ -93,6 +94,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .reportRate: "multicast.reports.limit was exceeded: every group of the VLAN is forwarded to that port"
         case .queueFull: "messages came faster than they could be taken: every group is forwarded to that port for a while"
         case .routerLimit: "more routers than can be kept: one of the port that has most was forgotten"
+        case .vlanLimit: "more VLANs than are asked (1,024): reports count there, but another querier has to ask"
         case .interestLimit: "multicast.interests.limit was reached: that site is sent every group"
         }
     }

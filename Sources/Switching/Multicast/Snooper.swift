@@ -69,6 +69,10 @@ public struct Snooper: Sendable {
     /// Keys of own facts that changed and that no feed has been told of.
     private var changedFacts: [FactKey] = []
     private var lastCounters = SnoopCounters()
+    private var isBatching = false
+    private var needsSettling = false
+    /// VLANs and families that a querier asks on; past it reports count, but nobody is asked.
+    private static let segmentLimit = 2_048
     /// Routers that come and go are told of at a limited rate.
     private var lastRouterEvent: Instant?
     private var querierRoles: [SegmentKey: Bool] = [:]
@@ -187,6 +191,7 @@ public struct Snooper: Sendable {
     /// The querier and the proxy of a VLAN and family begin with the first message on it.
     mutating func addSegment(_ key: SegmentKey, _ now: Instant) {
         guard segments[key] == nil else { return }
+        guard segments.count < Self.segmentLimit else { return count(.vlanLimit, at: now) }
         let family = configuration[key.family]
         let querier = Querier(
             QuerierConfiguration(
@@ -250,8 +255,18 @@ public struct Snooper: Sendable {
 
     // MARK: Settling
 
+    /// Several events follow: what comes of them is worked out once, in `endBatch`.
+    public mutating func beginBatch() { isBatching = true }
+
+    public mutating func endBatch(at now: Instant) {
+        isBatching = false
+        if needsSettling { settle(now) }
+    }
+
     /// Carries every change to where it matters: facts, forwarding, proxies, frames. Called at the end of each event.
     mutating func settle(_ now: Instant) {
+        needsSettling = isBatching
+        if isBatching { return }
         guard configuration.isEnabled else {
             if interests.pollDefaultsChange() || !interests.takeChanges().isEmpty { compileDefaults() }
             return plan.publish()
