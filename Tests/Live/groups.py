@@ -61,6 +61,7 @@ class Member:
         namespace = lab.host(site, number)
         family = socket.AF_INET6 if is_v6(group) else socket.AF_INET
         self._socket = lab.socket(namespace, family, socket.SOCK_DGRAM)
+        self._lab, self._namespace = lab, namespace
         self._group, self._source = group, source
         with inside(namespace):
             self._index = socket.if_nametoindex("eth0")
@@ -81,12 +82,17 @@ class Member:
             option = socket.IP_ADD_MEMBERSHIP if joins else socket.IP_DROP_MEMBERSHIP
             self._socket.setsockopt(level, option, struct.pack("=4s4si", packed(self._group), bytes(4), self._index))
 
-    def leave(self):
-        """Returns when."""
-        self.left = time.time()
-        self._set(joins=False)
-        self._socket.close()
-        return self.left
+    def leave(self, silent=False):
+        """Returns when the host said so on the wire: a busy kernel takes its time, above all for MLD. `silent` when it may say nothing."""
+        with Sniffer(self._lab, self._namespace) as wire:
+            left = time.time()
+            self._set(joins=False)
+            self._socket.close()
+            if silent:
+                return left
+            said = wire.stamped(seconds=3, count=1, quiet=0, wanted=lambda data: is_leave(data, self._group))
+            assert said, f"the host did not say that it leaves {self._group}"
+            return said[0][0]
 
     def __enter__(self):
         return self
@@ -181,6 +187,17 @@ def is_membership(data):
     if ethertype == 0x0800:
         return data[at + 9] == IGMP
     return ethertype == 0x86DD and data[at + 6] == 0 and data[at + 40] == 58 and data[at + 48] in (130, 131, 132, 143)
+
+
+def is_leave(data, address):
+    """A message by which a host leaves a group, or a source of it."""
+    ethertype, at = network_header(data)
+    if not is_membership(data) or packed(address) not in data[at + 20:]:
+        return False
+    kind = data[at + 4 * (data[at] & 15)] if ethertype == 0x0800 else data[at + 48]
+    if kind in (0x22, 143):         # the record's type is 4 octets before its group
+        return data[data.rindex(packed(address)) - 4] in (3, 6)
+    return kind in (0x17, 132)
 
 
 def decode(data):
