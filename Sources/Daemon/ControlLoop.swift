@@ -85,8 +85,9 @@ struct ControlLoop: ~Copyable {
         for (number, port) in settings.ports.enumerated() {
             let isUp = link.mailbox.board.load(link.mailbox.layout.index(PortIndex(number), .isUp)) > 0
             if portsUp[number] == isUp || now - started < ControlLoop.portLook * 2 { continue }
+            // A port that is up when it is first looked at has been asked by the startup queries.
+            if !isUp || portsUp[number] != nil { core.handlePort(PortIndex(number), isUp: isUp, at: now) }
             portsUp[number] = isUp
-            core.handlePort(PortIndex(number), isUp: isUp, at: now)
             if isUp {
                 logger.notice("port \(port.name) (\(port.device)) is up")
             } else if interfaceExists(port.device) {
