@@ -58,7 +58,8 @@ struct OperatorClients: ~Copyable {
             if let request = OperatorRequest(line: line) {
                 requests.append((client.number, request))
             } else {
-                let forms = "'show' and one of \(ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")), or 'why', group, source, VLAN and site"
+                let topics = ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")
+                let forms = "'show' and one of \(topics), or 'why', group, source, VLAN and site"
                 client.answer = Data("{\"error\":\"a request is \(forms)\"}\n".utf8)
             }
         }

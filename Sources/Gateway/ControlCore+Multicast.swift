@@ -114,7 +114,7 @@ extension ControlCore {
             waitingFrame = frame
             break
         }
-        if snooper.plan.waitsForLane { snooper.plan.reclaim() }
+        snooper.reclaim()
         while let event = snooper.pollEvent() { actions.append(.log(.multicast(event))) }
     }
 

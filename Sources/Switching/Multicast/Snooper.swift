@@ -255,6 +255,11 @@ public struct Snooper: Sendable {
 
     // MARK: Settling
 
+    /// Takes back what lanes have gone on from since the forwarding table last changed.
+    public mutating func reclaim() {
+        if plan.waitsForLane { plan.reclaim() }
+    }
+
     /// Several events follow: what comes of them is worked out once, in `endBatch`.
     public mutating func beginBatch() { isBatching = true }
 
