@@ -160,7 +160,7 @@ import Testing
         #expect(document.tableBytes == 45_678 && document.site == "london")
     }
 
-    @Test func MLDIsCalledMLD() {
+    @Test func groupsOfIPv6AreMLDs() {
         let key = GroupKey(.untagged, v6(0xFF3E << 48, 0x8001))
         let port = GroupsDocument.port(entries(key)[1].entry, PortIndex(1), .v6, makeSnapshot())
         #expect(port.version == "MLDv1" && port.members.map(\.version) == ["MLDv1", "MLDv2"])
