@@ -71,6 +71,9 @@ struct Why: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    /// A question that is wrong is told with this command's usage.
+    func validate() throws { _ = try question() }
+
     func run() throws {
         let answer = try OperatorSocket.ask(.why(try question()), at: socket)
         if json {

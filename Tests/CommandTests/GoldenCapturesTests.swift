@@ -10,9 +10,9 @@
 //     what `tables.txt` says of multicast there and then
 //
 // Lines with `#` are for people and are written by hand; `>` is what is replayed; the rest is what must come out. To make a
-// new one, write its `#` and `>` lines; to make the rest again, run these tests with CAUSEWAY_WRITE_GOLDEN=1. Then check
-// every changed table against tshark's reading (tshark -V -r CAPTURE) before it is committed: the test knows only what was
-// written. The captures themselves are not the project's to publish, so no octet of them is here.
+// new one, write its `#` and `>` lines; to make the rest again, run these tests with CAUSEWAY_WRITE_GOLDEN=1, which fail for
+// what has changed. Then check every changed table against tshark's reading (tshark -V -r CAPTURE) before it is committed:
+// the test knows only what was written. The captures are not the project's to publish, so no octet of them is here.
 
 import Foundation
 import Testing

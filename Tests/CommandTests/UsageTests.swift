@@ -8,7 +8,7 @@ import Testing
 struct UsageTests {
     private let place = Workplace()
 
-    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "replay"])
+    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "why", "replay"])
     func helpEverywhere(command: String) throws {
         for flag in ["--help", "-h"] {
             let run = command.isEmpty ? try place.run(flag) : try place.run(command, flag)
@@ -24,7 +24,9 @@ struct UsageTests {
     @Test func helpNamesEveryCommand() throws {
         let run = try place.run()
         #expect(run.status == 0)
-        for command in ["genkey", "pubkey", "check", "run", "show", "replay"] { #expect(run.out.contains("  \(command) ")) }
+        for command in ["genkey", "pubkey", "check", "run", "show", "why", "replay"] {
+            #expect(run.out.contains("  \(command) "))
+        }
     }
 
     @Test func version() throws {
@@ -37,7 +39,10 @@ struct UsageTests {
     @Test(arguments: [
         ["bogus"], ["--bogus"], ["genkey"], ["genkey", "a", "b"], ["pubkey"], ["pubkey", "--json", "a"], ["check"],
         ["check", "a", "b"],
-        ["run"], ["show"], ["show", "bogus"], ["show", "status", "more"], ["show", "status", "--socket"], ["replay"],
+        ["run"], ["show"], ["show", "bogus"], ["show", "status", "more"], ["show", "status", "--socket"],
+        ["show", "group"], ["show", "groups", "239.1.1.1"], ["show", "rules", "--jsn"], ["replay"],
+        ["why"], ["why", "239.1.1.1"], ["why", "--to", "nyc"], ["why", "239.1.1.1", "--to"],
+        ["why", "239.1.1.1", "192.0.2.7", "--to", "nyc"], ["why", "239.1.1.1", "--to", "nyc", "--vlan"],
         ["replay", "s.conf"], ["replay", "--out", "o"], ["replay", "s.conf", "--out"],
         ["replay", "s.conf", "--out", "o", "--seed", "x"],
         ["replay", "s.conf", "--out", "o", "--seed", "-1"], ["replay", "s.conf", "--out", "o", "--seed", "18446744073709551616"],
@@ -51,7 +56,40 @@ struct UsageTests {
 
     // MARK: - Without a gateway
 
-    @Test(arguments: ["status", "peers", "ports", "macs", "drops"])
+    @Test(arguments: [
+        (["bogus", "--to", "nyc"], "'bogus' is not a group"), (["239.1.1", "--to", "nyc"], "'239.1.1' is not a group"),
+        (["", "--to", "nyc"], "'' is not a group"),
+        (["239.1.1.1,192.0.2.1,192.0.2.2", "--to", "nyc"], "'239.1.1.1,192.0.2.1,192.0.2.2' is not a group"),
+        (["192.0.2.1", "--to", "nyc"], "192.0.2.1 is not a multicast group"),
+        (["2001:db8::1", "--to", "nyc"], "2001:db8::1 is not a multicast group"),
+        (["239.1.1.1,", "--to", "nyc"], "'' is not the address of a source of 239.1.1.1"),
+        (["239.1.1.1,239.1.1.2", "--to", "nyc"], "'239.1.1.2' is not the address of a source"),
+        (["239.1.1.1,2001:db8::1", "--to", "nyc"], "'2001:db8::1' is not the address of a source"),
+        (["239.1.1.1", "--to", ""], "'' is not a site's name"), (["239.1.1.1", "--to", "a b"], "'a b' is not a site's name"),
+        (["239.1.1.1", "--to", "nyc", "--vlan", "0"], "'0' is not a VLAN"),
+        (["239.1.1.1", "--to", "nyc", "--vlan", "4095"], "'4095' is not a VLAN"),
+        (["239.1.1.1", "--to", "nyc", "--vlan", "s"], "'s' is not a VLAN"),
+        (["239.1.1.1", "--to", "nyc", "--vlan", "x10"], "'x10' is not a VLAN"),
+    ])
+    func aQuestionThatIsWrong(arguments: [String], words: String) throws {
+        let run = try place.start(["why"] + arguments + ["--socket", "\(place.path)/none.sock"])
+        #expect(run.status == 2 && run.out.isEmpty)
+        #expect(run.err.hasPrefix("Error: \(words)") && run.err.contains("Usage: causeway why"), "\(run.err)")
+    }
+
+    @Test(arguments: [
+        ["239.1.1.1"], ["232.1.1.1,192.0.2.7", "--vlan", "10"], ["ff3e::1,2001:db8::7", "--vlan", "s4094"],
+    ])
+    func whyWithoutAGateway(arguments: [String]) throws {
+        let socket = "\(place.path)/none.sock"
+        for more in [[], ["--json"]] {
+            let run = try place.start(["why"] + arguments + ["--to", "nyc", "--socket", socket] + more)
+            #expect(run.status == 1 && run.out.isEmpty)
+            #expect(run.errorLines.count == 1 && run.err.hasPrefix("causeway: \(socket): "))
+        }
+    }
+
+    @Test(arguments: ["status", "peers", "ports", "macs", "drops", "groups", "queriers", "routers", "rules"])
     func showWithoutAGateway(topic: String) throws {
         let socket = "\(place.path)/none.sock"
         for more in [[], ["--json"]] {
