@@ -54,7 +54,18 @@ public final class Daemon: Sendable {
                 ports: settings.ports.map(\.multicast), addresses: ports.addresses),
             mailbox: mailbox, random: random, wallClock: WallClock.now(), at: now)
         let listen = socket.localEndpoint
-        lane = HandOver(try Lane(core: core, socket: socket, ports: ports, wakeUp: laneWake, link: link))
+        var wakeLatency: WakeLatency?
+        if settings.machine.wakeUp == .fast && settings.machine.laneWait == .sleep {
+            do throws(IOError) {
+                wakeLatency = try WakeLatency()
+            } catch {
+                logger.info("idle processors are left alone: \(error)")
+            }
+        }
+        lane = HandOver(
+            try Lane(
+                core: core, socket: socket, ports: ports, wakeUp: laneWake, link: link, wait: settings.machine.laneWait,
+                wakeLatency: wakeLatency))
         self.control = HandOver(
             try ControlLoop(
                 core: control, settings: settings, listen: listen, listener: listener, wakeUp: controlWake, link: link,

@@ -24,6 +24,8 @@ protocol FramePort: ~Copyable {
     static var truncation: DropReason { get }
     /// Sends the frames of `arena` that go to `port`.
     mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult
+    /// Takes an error of the descriptor's, where that does not go away by itself.
+    func clearError()
     func isUp() -> Bool
     /// True when the device was removed: the port is of no use then.
     var isGone: Bool { get }
@@ -44,6 +46,8 @@ extension TAPPort: FramePort {
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 
+    func clearError() {}
+
     /// A TAP device has no counter of its own for this.
     mutating func drops() -> UInt64 { 0 }
 }
@@ -55,6 +59,7 @@ extension LivePort: FramePort {
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 
+    func clearError() {}
     var offload: FrameOffload { .none }
     var isGone: Bool { failure != nil }
     func isUp() -> Bool { !isGone && interfaceExists(device) }

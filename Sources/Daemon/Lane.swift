@@ -1,15 +1,21 @@
 // A lane: the thread that carries frames. It takes what the WAN and the LAN ports have, hands it to the lane's core, sends
-// what came of it, and looks again; it sleeps only when nothing was there.
+// what came of it, and looks again; it sleeps only when everything has been taken.
 //
 //     +-> UDP: up to 16 messages (each up to 64 datagrams)  --> core --> frames    --> ports
 //     |   ports: up to `frameBatch` frames each             --> core --> datagrams --> UDP
-//     +-- nothing there? wait for a descriptor or the next timeout
+//     +-- nothing left? wait for a descriptor or the alarm
+//
+// At a few thousand frames a second every frame comes alone, and what it costs is the calls to the kernel around it. So a
+// frame costs one call to wait, one to take it (none for a packet port, whose ring is memory) and one to send it: a socket
+// is asked only when it has told of something new, a batch that was not full is known to have been the last, and the next
+// timeout is an alarm that is set once, not a timeout of each wait.
 
 import Basics
 import Buffers
 import Captures
 import Gateway
 import LinuxIO
+import Settings
 import Synchronization
 
 /// A datagram of control's that the lane sends for it: the lane owns the socket.
@@ -40,6 +46,8 @@ struct Lane: ~Copyable {
     /// Frames taken from one port before the others, and the WAN, have their turn.
     private static let frameBatch = 256
     private static let portCheck = Interval.seconds(1)
+    /// Messages and frames a second from which on there is traffic: more than the signs of life of many peers.
+    private static let busy = 500
 
     private var core: LaneCore
     private var socket: UDPSocket
@@ -47,6 +55,19 @@ struct Lane: ~Copyable {
     private var taps: FixedArray<PlacedPort<TAPPort>>
     private var lives: FixedArray<PlacedPort<LivePort>>
     private var poller: Poller
+    private var alarm: Alarm
+    /// `nil` where idle processors are left alone.
+    private var wakeLatency: WakeLatency?
+    private let wait: LaneWait
+    /// Whether the socket, or a port that has to be asked, may have something that has not been taken.
+    private var socketIsReady = true
+    private var portsAreReady = true
+    /// Whether a ring had more frames than its turn took.
+    private var ringsAreReady = true
+    /// Whether there are ports that have to be asked.
+    private var hasPortsToAsk: Bool { taps.count + lives.count > 0 }
+    /// Messages and frames since the last look at the ports.
+    private var recent = 0
     private let wakeUp: WakeUp
     private let link: LaneLink
     // The link's parts, held here so that reaching them counts no references.
@@ -57,20 +78,33 @@ struct Lane: ~Copyable {
 
     private enum Token {
         static let wakeUp: UInt32 = 0
-        static let other: UInt32 = 1
+        static let alarm: UInt32 = 1
+        static let socket: UInt32 = 2
+        /// A port that has to be asked.
+        static let port: UInt32 = 3
+        /// This and the number of a packet port: its ring is looked at in any case, so it only wakes.
+        static let ring: UInt32 = 4
     }
 
+    /// - Parameter wakeLatency: held while there is traffic.
     init(
         core: consuming LaneCore, socket: consuming UDPSocket, ports: consuming LanePorts, wakeUp: consuming WakeUp,
-        link: LaneLink
+        link: LaneLink, wait: LaneWait, wakeLatency: consuming WakeLatency?
     ) throws(IOError) {
         let poller = try Poller()
-        try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
-        try poller.add(socket.fileDescriptor, token: Token.other)
-        for index in 0..<ports.packets.count { try poller.add(ports.packets[index].port.fileDescriptor, token: Token.other) }
-        for index in 0..<ports.taps.count { try poller.add(ports.taps[index].port.fileDescriptor, token: Token.other) }
-        for index in 0..<ports.lives.count { try poller.add(ports.lives[index].port.fileDescriptor, token: Token.other) }
+        let alarm = try Alarm()
+        try poller.addEdge(wakeUp.fileDescriptor, token: Token.wakeUp)
+        try poller.addEdge(alarm.fileDescriptor, token: Token.alarm)
+        try poller.addEdge(socket.fileDescriptor, token: Token.socket)
+        for index in 0..<ports.packets.count {
+            try poller.addEdge(ports.packets[index].port.fileDescriptor, token: Token.ring + UInt32(index))
+        }
+        for index in 0..<ports.taps.count { try poller.addEdge(ports.taps[index].port.fileDescriptor, token: Token.port) }
+        for index in 0..<ports.lives.count { try poller.addEdge(ports.lives[index].port.fileDescriptor, token: Token.port) }
         self.poller = poller
+        self.alarm = alarm
+        self.wait = wait
+        self.wakeLatency = consume wakeLatency
         self.core = core
         self.socket = socket
         packets = ports.packets
@@ -85,51 +119,81 @@ struct Lane: ~Copyable {
 
     /// Runs until control says stop.
     mutating func run() {
-        var now = MonotonicClock.now()
         while !link.isStopping.load(ordering: .relaxed) {
-            let worked = turn(now)
-            now = MonotonicClock.now()
-            if worked { continue }
-            let timeout = min(core.nextTimeout, nextPortCheck) - now
-            if timeout > .zero { sleep(timeout) }
-            now = MonotonicClock.now()
+            turn(MonotonicClock.now())
+            switch wait {
+            case .sleep: look()
+            case .poll: lookAgain()
+            }
         }
     }
 
-    private mutating func sleep(_ timeout: Interval) {
-        let events = poller.wait(timeout: timeout)
-        for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
+    /// Takes note of what has come; waits for something unless something is left to do.
+    private mutating func look() {
+        // What control has left found no room: it has some after the flush.
+        let isDone = !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane
+        if isDone { alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck)) }
+        for index in 0..<poller.wait(timeout: isDone ? nil : .zero) {
+            note(poller.token(index), isError: poller.hasError(index))
+        }
     }
 
-    /// One look at everything; true when there was something.
-    private mutating func turn(_ now: Instant) -> Bool {
-        let messages = socket.receive()
+    /// Asks everything again, without a wait.
+    private mutating func lookAgain() {
+        if !socketIsReady && !portsAreReady && !ringsAreReady { yieldProcessor() }
+        socketIsReady = true
+        portsAreReady = hasPortsToAsk
+    }
+
+    private mutating func note(_ token: UInt32, isError: Bool) {
+        switch token {
+        // A new signal is a new event, so what is counted there can stay.
+        case Token.wakeUp: break
+        case Token.alarm: alarm.acknowledge()
+        case Token.socket: socketIsReady = true
+        case Token.port: portsAreReady = true
+        default: if isError { packets[Int(token - Token.ring)].port.clearError() }
+        }
+    }
+
+    /// Takes what there is, up to a batch of each.
+    private mutating func turn(_ now: Instant) {
+        let messages = socketIsReady ? socket.receive() : 0
+        // A batch that is not full was the last.
+        socketIsReady = messages == UDPSocket.receiveBatch
         // After the datagrams were taken, before they are handled: a session's keys are here before its first datagram.
         core.handleCommands(at: now)
         for index in 0..<messages {
             if core.wantsDrain { flush(now) }
             Lane.handle(index, &socket, &core, now)
         }
-        var frames = 0
+        recent &+= messages
+        ringsAreReady = false
         for index in 0..<packets.count {
-            frames += Lane.receive(&packets[index], &core, now)
+            let taken = Lane.receive(&packets[index], &core, now)
+            recent &+= taken.count
+            if taken.mayHaveMore { ringsAreReady = true }
             if core.wantsDrain { flush(now) }
         }
-        for index in 0..<taps.count {
-            frames += Lane.receive(&taps[index], &core, now)
-            if core.wantsDrain { flush(now) }
-        }
-        for index in 0..<lives.count {
-            frames += Lane.receive(&lives[index], &core, now)
-            if core.wantsDrain { flush(now) }
-        }
+        if portsAreReady { takeFromPorts(now) }
         if core.nextTimeout <= now { core.handleTimeout(at: now) }
         if nextPortCheck <= now { checkPorts(now) }
         flush(now)
         if !outgoing.isEmpty { sendOutgoing() }
         if mailbox.hasWorkForControl { control.wake() }
-        // What control has left found no room: it has some after the flush.
-        return messages > 0 || frames > 0 || mailbox.hasFramesForLane
+        if recent >= Lane.busy { wakeLatency?.bound(true) }
+    }
+
+    private mutating func takeFromPorts(_ now: Instant) {
+        portsAreReady = false
+        for index in 0..<taps.count { noteTaken(Lane.receive(&taps[index], &core, now), now) }
+        for index in 0..<lives.count { noteTaken(Lane.receive(&lives[index], &core, now), now) }
+    }
+
+    private mutating func noteTaken(_ taken: Taken, _ now: Instant) {
+        recent &+= taken.count
+        if taken.mayHaveMore { portsAreReady = true }
+        if core.wantsDrain { flush(now) }
     }
 
     private static func handle(_ index: Int, _ socket: inout UDPSocket, _ core: inout LaneCore, _ now: Instant) {
@@ -139,13 +203,24 @@ struct Lane: ~Copyable {
         core.handleDatagrams(&bytes, segmentSize: message.segmentSize, from: message.source, at: now)
     }
 
-    /// Takes frames from a port until it has none, its turn is over, or there is no room for more; how many.
+    /// What a port's turn has brought.
+    private struct Taken {
+        var count = 0
+        /// False when the port said that it has no more.
+        var mayHaveMore = true
+    }
+
+    /// Takes frames from a port until it has none, its turn is over, or there is no room for more.
     private static func receive<Port: FramePort & ~Copyable>(
         _ placed: inout PlacedPort<Port>, _ core: inout LaneCore, _ now: Instant
-    ) -> Int {
-        var count = 0
-        while count < frameBatch && !core.wantsDrain && placed.port.advance() {
-            count += 1
+    ) -> Taken {
+        var taken = Taken()
+        while taken.count < frameBatch && !core.wantsDrain {
+            guard placed.port.advance() else {
+                taken.mayHaveMore = false
+                break
+            }
+            taken.count += 1
             if placed.port.isTruncated {
                 core.handleLostFrame(Port.truncation, on: placed.index)
                 continue
@@ -158,7 +233,7 @@ struct Lane: ~Copyable {
             var frame = placed.port.lendFrame()
             core.handleFrame(&frame, offload: offload, on: placed.index, at: now)
         }
-        return count
+        return taken
     }
 
     /// Seals and sends everything that this turn has brought.
@@ -208,6 +283,8 @@ struct Lane: ~Copyable {
 
     private mutating func checkPorts(_ now: Instant) {
         nextPortCheck = now + Lane.portCheck
+        if recent < Lane.busy { wakeLatency?.bound(false) }
+        recent = 0
         core.handleSocketState(receiveDrops: socket.drops())
         for index in 0..<packets.count { Lane.check(&packets[index], &core, poller) }
         for index in 0..<taps.count { Lane.check(&taps[index], &core, poller) }
@@ -219,6 +296,7 @@ struct Lane: ~Copyable {
     ) {
         // The descriptor of a device that was removed stays readable for ever.
         if placed.port.isGone { poller.remove(placed.port.fileDescriptor) }
+        placed.port.clearError()
         core.handlePortState(placed.index, isUp: placed.port.isUp(), captureDrops: placed.port.drops())
     }
 }

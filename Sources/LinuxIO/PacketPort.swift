@@ -41,7 +41,6 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
     private var ring: PacketRing
     private var large: OwnedBytes
     private var sender: FrameSender
-    private var isIdle = true
     private var countedDrops: UInt64 = 0
 
     /// The current frame; always within the current slot or `large`. Empty when there is none.
@@ -92,8 +91,12 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
         self.large = large
     }
 
-    /// Readable when a frame waits (or the device's state changed; `advance` deals with that).
+    /// Readable when a frame waits, or an error that `clearError` takes.
     public var fileDescriptor: Int32 { socket.raw }
+
+    /// Takes an error that keeps the descriptor readable, such as that the device went down. To be called when the descriptor
+    /// reports one.
+    public func clearError() { _ = cwl_take_error(socket.raw) }
 
     /// Whether the device is up and has a link. (The kernel may report a link that came a second late.)
     public func isUp() -> Bool { !isGone && Device.isUp(socket.raw, device, withLink: true) }
@@ -105,12 +108,8 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
     public mutating func advance() -> Bool {
         guard let slot = ring.take() else {
             clear()
-            // Nothing at all since the caller was woken: it may be an error that keeps the descriptor readable.
-            if isIdle { _ = cwl_take_error(socket.raw) }
-            isIdle = true
             return false
         }
-        isIdle = false
         if slot.isCopied && takeLarge() { return true }
         let virtio = slot.virtio
         unsafe frameBase = slot.frame

@@ -1,12 +1,15 @@
-// What a thread waits on: a set of descriptors (epoll(7)), and an event that other threads raise (eventfd(2)).
+// What a thread waits on: a set of descriptors (epoll(7)), an event that other threads raise (eventfd(2)), and a moment
+// (timerfd_create(2)).
 
 import Basics
 import Buffers
 import CLinux
 import Glibc
 
-/// A set of descriptors with a token each. Level-triggered: a descriptor is reported as long as it is ready. Owned by one
-/// thread. A descriptor that is closed leaves the set by itself.
+/// A set of descriptors with a token each. Owned by one thread. A descriptor that is closed leaves the set by itself.
+///
+/// Level-triggered, a descriptor is reported as long as it is ready. Edge-triggered, it is reported when something new has
+/// come, and whoever is told takes all there is: that spares the kernel a second look at each wait.
 public struct Poller: ~Copyable {
     /// Events of one `wait`.
     public static let batch = 64
@@ -24,6 +27,12 @@ public struct Poller: ~Copyable {
     public func add(_ descriptor: Int32, token: UInt32, forWriting: Bool = false) throws(IOError) {
         try check(
             cwl_epoll_add(epoll.raw, descriptor, Poller.interest(forWriting), token), "watch", "descriptor \(descriptor)")
+    }
+
+    /// Watches a descriptor for whatever newly comes in.
+    public func addEdge(_ descriptor: Int32, token: UInt32) throws(IOError) {
+        try check(
+            cwl_epoll_add(epoll.raw, descriptor, cwl_epoll_in() | cwl_epoll_edge(), token), "watch", "descriptor \(descriptor)")
     }
 
     /// Changes the token or the interest of a descriptor that is in the set.
@@ -50,6 +59,13 @@ public struct Poller: ~Copyable {
         precondition(index >= 0 && index < held)
         // SAFETY: the kernel filled `held` events.
         return unsafe cwl_epoll_token(events.pointer, Int32(index))
+    }
+
+    /// Whether the descriptor has an error to tell. Precondition: as for `token`.
+    public func hasError(_ index: Int) -> Bool {
+        precondition(index >= 0 && index < held)
+        // SAFETY: the kernel filled `held` events.
+        return unsafe cwl_epoll_events(events.pointer, Int32(index)) & cwl_epoll_error() != 0
     }
 
     private static func interest(_ forWriting: Bool) -> UInt32 {
@@ -80,3 +96,53 @@ public struct WakeUp: ~Copyable {
     /// Ends the event. Look at what the other threads left after this, not before, and none is missed.
     public func drain() { _ = cwl_eventfd_drain(handle.descriptor.raw) }
 }
+
+/// A moment to wait for. Its descriptor tells of it in an edge-triggered `Poller`.
+///
+/// A wait that is given a timeout programs the processor's timer each time it begins and again when it ends, which costs more
+/// than the wait itself where a hypervisor has to be asked. A moment that stays what it was costs nothing.
+public struct Alarm: ~Copyable {
+    private let timer: OwnedDescriptor
+    private var moment = Instant.distantFuture
+
+    public init() throws(IOError) { timer = OwnedDescriptor(try check(cwl_timer_create(), "create", "timer")) }
+
+    public var fileDescriptor: Int32 { timer.raw }
+
+    /// The alarm has rung.
+    public mutating func acknowledge() { moment = .distantFuture }
+
+    /// It rings at `instant` or before: a later moment than the one that is set leaves that one.
+    public mutating func set(noLaterThan instant: Instant) {
+        if moment <= instant { return }
+        moment = instant
+        _ = cwl_timer_set(timer.raw, UInt64(max(instant.nanoseconds, 1)))
+    }
+}
+
+/// A bound on how long an idle processor may take to wake (Documentation/power/pm_qos_interface.rst).
+///
+/// Processors that have gone to sleep take tens of microseconds to come back, and waking them costs the waker an interrupt. While
+/// the bound is zero, idle processors wait with their eyes open.
+public struct WakeLatency: ~Copyable {
+    private let file: OwnedDescriptor
+    private var isBounded = false
+    /// What the kernel takes for no wish, in microseconds (PM_QOS_CPU_LATENCY_DEFAULT_VALUE).
+    private static let any: Int32 = 2_000_000_000
+
+    /// Fails without root, and where the kernel does not offer it.
+    public init() throws(IOError) {
+        file = OwnedDescriptor(try check(cwl_idle_latency_open(), "open", "/dev/cpu_dma_latency"))
+        _ = cwl_idle_latency_set(file.raw, WakeLatency.any)
+    }
+
+    /// Asks for processors that wake at once, or no longer.
+    public mutating func bound(_ isBounded: Bool) {
+        if isBounded == self.isBounded { return }
+        self.isBounded = isBounded
+        _ = cwl_idle_latency_set(file.raw, isBounded ? 0 : WakeLatency.any)
+    }
+}
+
+/// Lets whoever else waits for this processor run.
+public func yieldProcessor() { cwl_yield() }

@@ -7,7 +7,7 @@ extension GatewaySettings {
     /// Every key, in the order in which documentation shows them.
     public static let knownKeys: [KeyDocumentation] = keys.documentation
 
-    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + multicastKeys)
+    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + machineKeys + multicastKeys)
 
     /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
     static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
@@ -91,8 +91,18 @@ extension GatewaySettings {
             "Lets addresses cross that otherwise stay on their link, bit n 01:80:c2:00:00:0n: 0x4000 is LLDP."),
     ]
 
+    private static let machineKeys: [SettingKey<GatewayDraft>] = [
+        SettingKey(
+            "lane.wait", .word, \.machine.laneWait, inReplay: noThreads,
+            "What a lane does while nothing comes: `sleep`, or `poll`, which keeps a processor busy and saves the time to wake."),
+        SettingKey(
+            "cpu.wake-up", .word, \.machine.wakeUp, inReplay: noThreads,
+            "`fast` keeps idle processors from deep sleep while there is traffic; `normal` leaves them alone."),
+    ]
+
     /// Why a scenario cannot set a key: what stands in for it in a replay.
     private static let keysFromSeed = InReplay.decided("keys come from the seed")
+    private static let noThreads = InReplay.decided("a replay has no threads")
     private static let noSockets = InReplay.decided("a replay opens no sockets")
     private static let framesFromCaptures = InReplay.decided("frames come from site.SITE.port.PORT.capture")
     private static let everyPairPeered = InReplay.decided("every site is every other's peer; see link.A-B.delay")
@@ -107,6 +117,7 @@ struct GatewayDraft: SettingsDraft {
     var pskFile: String?
     var logLevel = LogLevel.info
     var tuning = SiteTuning()
+    var machine = MachineTuning()
     /// Never iterated: the order comes from the file or from sorted names.
     var ports: [String: PortDraft] = [:]
     var peers: [String: PeerDraft] = [:]

@@ -88,7 +88,7 @@ private struct GatewayCheck {
         guard let site = draft.site, let keyFile, let listen = draft.listen, let controlSocket else { return nil }
         return GatewaySettings(
             site: site, keyFile: keyFile, listen: listen, controlSocket: controlSocket, ports: ports, peers: peers,
-            pskFile: pskFile, tuning: draft.tuning, logLevel: draft.logLevel)
+            pskFile: pskFile, tuning: draft.tuning, machine: draft.machine, logLevel: draft.logLevel)
     }
 
     private var controlSocket: String? {

@@ -20,6 +20,7 @@ public struct GatewaySettings: Hashable, Sendable {
     /// The path of the file with the key that all sites share, if there is one.
     public var pskFile: String?
     public var tuning: SiteTuning
+    public var machine = MachineTuning()
     public var logLevel: LogLevel
 }
 
@@ -72,6 +73,30 @@ public struct SiteTuning: Hashable, Sendable {
     public var multicast = MulticastSettings()
 
     public init() {}
+}
+
+/// How the gateway uses the machine that it runs on. `init()` has every default.
+public struct MachineTuning: Hashable, Sendable {
+    public var laneWait = LaneWait.sleep
+    public var wakeUp = WakeUpChoice.fast
+
+    public init() {}
+}
+
+/// What a lane does while there is nothing to carry.
+public enum LaneWait: String, CaseIterable, Hashable, Sendable {
+    /// It sleeps until the kernel wakes it.
+    case sleep
+    /// It asks again and again, and keeps its processor busy.
+    case poll
+}
+
+/// What idle processors do while there is traffic.
+public enum WakeUpChoice: String, CaseIterable, Hashable, Sendable {
+    /// They stay awake, so that a frame never waits for one and waking it costs nothing.
+    case fast
+    /// What the machine does by itself.
+    case normal
 }
 
 /// What seals datagrams.

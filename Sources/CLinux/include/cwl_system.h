@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,6 +90,8 @@ static inline uint32_t cwl_epoll_events(const void *events, int index) {
 
 static inline uint32_t cwl_epoll_in(void) { return EPOLLIN; }
 static inline uint32_t cwl_epoll_out(void) { return EPOLLOUT; }
+static inline uint32_t cwl_epoll_edge(void) { return EPOLLET; }
+static inline uint32_t cwl_epoll_error(void) { return EPOLLERR | EPOLLHUP; }
 
 static inline int64_t cwl_eventfd(void) {
     return cwl_result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -102,6 +106,29 @@ static inline int64_t cwl_eventfd_drain(int fd) {
     uint64_t count;
     return cwl_result(read(fd, &count, sizeof count));
 }
+
+/// A timer on CLOCK_MONOTONIC.
+static inline int64_t cwl_timer_create(void) {
+    return cwl_result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+/// Makes the descriptor readable once the clock has reached `nanoseconds`, which must be positive.
+static inline int64_t cwl_timer_set(int fd, uint64_t nanoseconds) {
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)}};
+    return cwl_result(timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL));
+}
+
+/// Opens the file through which the exit latency of idle processors is bounded (Documentation/power/pm_qos_interface.rst).
+static inline int64_t cwl_idle_latency_open(void) {
+    return cwl_result(open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC));
+}
+
+/// The bound, in microseconds, that holds while the descriptor is open.
+static inline int64_t cwl_idle_latency_set(int fd, int32_t microseconds) {
+    return cwl_result(write(fd, &microseconds, sizeof microseconds));
+}
+
+static inline void cwl_yield(void) { (void)sched_yield(); }
 
 // ---- threads
 
