@@ -88,6 +88,8 @@ public enum Limits {
     public static let ports = 16
     /// Peers of one gateway.
     public static let peers = 256
+    /// Lanes of one gateway.
+    public static let lanes = 8
     /// The longest frame carried, in octets, without the frame check sequence: 9000 of payload, header, two tags, and room.
     public static let frameBytes = 9216
     /// The shortest frame carried: an Ethernet header.

@@ -13,6 +13,13 @@ public struct Tally: Hashable, Sendable, BitwiseCopyable {
     public var bytesFromMesh: UInt64 = 0
 
     public init() {}
+
+    public mutating func add(_ other: Tally) {
+        framesFromLAN &+= other.framesFromLAN
+        bytesFromLAN &+= other.bytesFromLAN
+        framesFromMesh &+= other.framesFromMesh
+        bytesFromMesh &+= other.bytesFromMesh
+    }
 }
 
 /// `count` cells of 32 octets. Cell 0 is for whatever has no cell of its own.

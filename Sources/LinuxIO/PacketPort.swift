@@ -52,19 +52,33 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
     /// True when `frame` is only the beginning of the frame that was on the wire: the kernel had no room for the rest.
     public private(set) var isTruncated = false
 
+    /// One of several ports on a device, among which frames are divided; each has a ring of its own.
+    public struct Group: Sendable {
+        fileprivate let number: Int64
+    }
+
+    /// What the other ports on the device join; `nil` where the port is alone.
+    public private(set) var group: Group?
+    private let filter: [FilterInstruction]?
+    /// Whether frames are kept out until `beginCapturing`.
+    private var isHeldBack = false
+
     /// - Parameters:
     ///   - filter: which frames to capture; in force before the first frame can arrive. `nil` for all.
     ///   - ringBytes: memory of the ring, which bounds how many frames may wait: one for each 2048 octets.
     ///   - bypassQueue: sends past the device's queueing discipline, which is faster, but drops when the device is busy.
+    ///   - sharing: how the device is shared. But for `.alone`, nothing is captured before `beginCapturing`.
     public init(
-        device: String, filter: [FilterInstruction]? = nil, ringBytes: Int = 16 << 20, bypassQueue: Bool = false
+        device: String, filter: [FilterInstruction]? = nil, ringBytes: Int = 16 << 20, bypassQueue: Bool = false,
+        sharing: Sharing = .alone
     ) throws(IOError) {
         try Device.checkName(device)
         // No protocol yet: nothing is captured before the filter and the ring are in place.
         let socket = OwnedDescriptor(try check(cwl_packet_open(), "open a packet socket", device))
         let index = try Device.index(socket.raw, device)
         let address = try Device.macAddress(socket.raw, device)
-        if let filter {
+        // A socket sees everything from when it is bound until it has joined its group.
+        if let filter = sharing.isShared ? LaneSteering.nothing : filter {
             // SAFETY: the program is copied during the call.
             try unsafe Device.attach(filter, device: device) { unsafe cwl_attach_filter(socket.raw, $0, $1) }
         }
@@ -79,6 +93,21 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
         try check(cwl_packet_promiscuous(socket.raw, index), "make the device promiscuous", device)
         let sender = try FrameSender(device: device, index: index, bypassQueue: bypassQueue)
         try check(cwl_packet_bind(socket.raw, index, 1), "bind", device)
+        switch sharing {
+        case .alone: group = nil
+        case .first:
+            let number = try check(cwl_packet_fanout_create(socket.raw), "share the device among lanes", device)
+            // SAFETY: the program is copied during the call.
+            try unsafe Device.attach(LaneSteering.frames, device: device) {
+                unsafe cwl_packet_fanout_program(socket.raw, $0, $1)
+            }
+            group = Group(number: number)
+        case .another(let group):
+            try check(cwl_packet_fanout_join(socket.raw, group.number), "share the device among lanes", device)
+            self.group = group
+        }
+        isHeldBack = sharing.isShared
+        self.filter = filter
 
         let large = OwnedBytes(count: PacketPort.largeBytes)
         unsafe frameBase = large.pointer
@@ -89,6 +118,29 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
         self.ring = ring
         self.sender = sender
         self.large = large
+    }
+
+    public enum Sharing: Sendable {
+        case alone
+        /// The first of a group.
+        case first
+        case another(in: Group)
+
+        fileprivate var isShared: Bool {
+            if case .alone = self { false } else { true }
+        }
+    }
+
+    /// Lets frames in, once all ports of the device have joined the group; nothing happens the second time.
+    public mutating func beginCapturing() throws(IOError) {
+        guard isHeldBack else { return }
+        isHeldBack = false
+        if let filter {
+            // SAFETY: the program is copied during the call.
+            try unsafe Device.attach(filter, device: device) { unsafe cwl_attach_filter(socket.raw, $0, $1) }
+        } else {
+            try check(cwl_detach_filter(socket.raw), "let frames in", device)
+        }
     }
 
     /// Readable when a frame waits, or an error that `clearError` takes.

@@ -72,12 +72,15 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     ///   - receiveBuffer: octets of payload that may wait in the kernel, as far as the machine allows.
     ///   - sendBuffer: likewise, to be sent.
     ///   - offload: false to do without segmentation and coalescing.
+    ///   - isShared: whether other sockets are bound to the same endpoint; see `steer`.
     public init(
-        bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20, offload: Bool = true
+        bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20, offload: Bool = true,
+        isShared: Bool = false
     ) throws(IOError) {
         let name = endpoint.description
         let isIPv4 = endpoint.ipv4 != nil
         let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: UDPSocket.advice))
+        if isShared { try check(cwl_udp_reuse_port(socket.raw), "share the address among lanes", name) }
         _ = cwl_set_receive_buffer(socket.raw, Int32(clamping: receiveBuffer))
         _ = cwl_set_send_buffer(socket.raw, Int32(clamping: sendBuffer))
         if isIPv4 {
@@ -103,6 +106,15 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         outgoing = ScatterList(count: UDPSocket.segmentLimit)
         incoming = ScatterList(count: UDPSocket.receiveBatch)
         buffer = OwnedBytes(count: UDPSocket.receiveBatch * UDPSocket.messageBytes, alignment: 4096)
+    }
+
+    /// Divides sealed datagrams by their origin tag among the sockets that are bound to this endpoint, in the order in which
+    /// they were bound. To be called once all are, on any of them.
+    public func steer(among lanes: Int) throws(IOError) {
+        // SAFETY: the program is copied during the call.
+        try unsafe Device.attach(LaneSteering.datagrams(lanes: lanes), device: localEndpoint.description) {
+            unsafe cwl_attach_reuse_filter(socket.raw, $0, $1)
+        }
     }
 
     /// Readable when a datagram waits.

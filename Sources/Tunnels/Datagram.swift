@@ -58,18 +58,21 @@ package struct Initiation {
         package var ciphers: CipherSet
         /// How often the sender will be heard when it has nothing to send, in milliseconds.
         package var keepalive: UInt32
+        /// With how many lanes the sender seals: their origin tags are all below. 1 where it is not said.
+        package var lanes: UInt8
 
         package static let minimumBytes = 17
 
         package var encoded: [UInt8] {
-            bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] + bigEndian(keepalive)
+            bigEndian(timestamp) + bigEndian(stream) + [ciphers.rawValue] + bigEndian(keepalive) + [lanes]
         }
 
-        package init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet, keepalive: UInt32) {
+        package init(timestamp: UInt64, stream: UInt32, ciphers: CipherSet, keepalive: UInt32, lanes: UInt8 = 1) {
             self.timestamp = timestamp
             self.stream = stream
             self.ciphers = ciphers
             self.keepalive = keepalive
+            self.lanes = lanes
         }
 
         package init?(_ bytes: [UInt8]) {
@@ -78,6 +81,7 @@ package struct Initiation {
             stream = integer(bytes[8..<12])
             ciphers = CipherSet(rawValue: bytes[12])
             keepalive = integer(bytes[13..<17])
+            lanes = bytes.count > 17 ? bytes[17] : 1
         }
     }
 
@@ -102,15 +106,18 @@ package struct Response {
         package var cipher: Cipher
         /// As in the initiation.
         package var keepalive: UInt32
+        /// As in the initiation.
+        package var lanes: UInt8
 
         package static let minimumBytes = 9
 
-        package var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] + bigEndian(keepalive) }
+        package var encoded: [UInt8] { bigEndian(stream) + [cipher.rawValue] + bigEndian(keepalive) + [lanes] }
 
-        package init(stream: UInt32, cipher: Cipher, keepalive: UInt32) {
+        package init(stream: UInt32, cipher: Cipher, keepalive: UInt32, lanes: UInt8 = 1) {
             self.stream = stream
             self.cipher = cipher
             self.keepalive = keepalive
+            self.lanes = lanes
         }
 
         package init?(_ bytes: [UInt8]) {
@@ -118,6 +125,7 @@ package struct Response {
             stream = integer(bytes[0..<4])
             self.cipher = cipher
             keepalive = integer(bytes[5..<9])
+            lanes = bytes.count > 9 ? bytes[9] : 1
         }
     }
 

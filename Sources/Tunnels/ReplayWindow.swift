@@ -26,6 +26,14 @@ public struct ReplayWindow: ~Copyable {
         for index in 0..<ring.count { ring[index] = 0 }
     }
 
+    /// True for a window that accepts nothing.
+    public var isClosed: Bool { ring.count == 0 }
+
+    /// A window without memory, for a stream that there is not: it accepts nothing.
+    public static var closed: ReplayWindow { ReplayWindow(ring: FixedArray(count: 0) { _ in 0 }) }
+
+    private init(ring: consuming FixedArray<UInt64>) { self.ring = ring }
+
     /// How many counters lie between the newest that was marked and `counter`: those that are missing, for now at least, once
     /// it is marked. Precondition: `isNewest(counter)`.
     public func gap(before counter: UInt64) -> UInt64 { counter &- end }
@@ -35,7 +43,7 @@ public struct ReplayWindow: ~Copyable {
 
     /// True when a datagram with that counter may be accepted: not marked, not too old, and not the forbidden last one.
     public func accepts(_ counter: UInt64) -> Bool {
-        if counter == .max { return false }
+        if counter == .max || ring.count == 0 { return false }
         if counter >= end { return true }
         if (end &- 1) / 64 &- counter / 64 >= UInt64(ReplayWindow.words) { return false }
         return ring[ReplayWindow.slot(counter)] & ReplayWindow.bit(counter) == 0

@@ -66,6 +66,7 @@ public struct Reassembler: ~Copyable {
     }
 
     private let datagramSize: Int
+    private var isOpen = false
     private var pieces: FixedArray<Piece>
     /// Two areas a slot: the head's octets, then the tail's.
     private var storage: OwnedBytes
@@ -74,9 +75,19 @@ public struct Reassembler: ~Copyable {
     /// Records given up because a part never came.
     public private(set) var lost: UInt64 = 0
 
+    /// Without memory, until `open`: a gateway has room for more streams than it ever hears.
     /// - Parameter datagramSize: the longest datagram that will be handled, in octets.
     public init(datagramSize: Int) {
         self.datagramSize = datagramSize
+        pieces = FixedArray(count: 1) { _ in Piece() }
+        storage = OwnedBytes(count: 1)
+        joined = OwnedBytes(count: 1)
+    }
+
+    /// Takes the memory that datagrams need; nothing happens the second time. To be called before the first datagram.
+    public mutating func open() {
+        if isOpen { return }
+        isOpen = true
         pieces = FixedArray(count: Reassembler.slots) { _ in Piece() }
         storage = OwnedBytes(count: Reassembler.slots * 2 * datagramSize)
         joined = OwnedBytes(count: Int(PackingLayout.lengthMask) + 1)
@@ -87,7 +98,7 @@ public struct Reassembler: ~Copyable {
     /// Begins a datagram that was opened: puts a continuation at its start aside, and says where the records begin.
     /// `text` is the opened text: packing header and body. `nil` when it is no packing header, or longer than was agreed.
     public mutating func begin(_ text: RawSpan, stream: UInt32, counter: UInt64, at now: Instant) -> UnpackCursor? {
-        guard text.byteCount <= datagramSize else { return nil }
+        guard text.byteCount <= datagramSize, isOpen else { return nil }
         if text.byteCount == 0 { return UnpackCursor(position: 0, end: 0) }
         guard text.byteCount >= PackingLayout.headerBytes else { return nil }
         let remaining = Int(UInt16(bigEndianIn: text, at: 0))

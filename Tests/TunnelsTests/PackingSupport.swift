@@ -85,6 +85,7 @@ final class UnpackingEnd {
 
     init(datagramSize: Int = Limits.frameBytes) throws {
         reassembler = Reassembler(datagramSize: datagramSize)
+        reassembler.open()
         key = try sessionKey(.chacha20poly1305, PackingEnd.key)
     }
 

@@ -122,6 +122,21 @@ static inline int64_t cwl_attach_filter(int fd, const void *program, size_t coun
     return cwl_result(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
 }
 
+static inline int64_t cwl_detach_filter(int fd) {
+    int unused = 0;
+    return cwl_result(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));
+}
+
+#ifndef SO_ATTACH_REUSEPORT_CBPF
+#define SO_ATTACH_REUSEPORT_CBPF 51
+#endif
+
+/// The program that chooses a socket among those bound to one address; it sees the UDP payload. `program`: as above.
+static inline int64_t cwl_attach_reuse_filter(int fd, const void *program, size_t count) {
+    struct sock_fprog filter = {.len = (unsigned short)count, .filter = (struct sock_filter *)program};
+    return cwl_result(setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter));
+}
+
 static inline size_t cwl_filter_instruction_size(void) {
     return sizeof(struct sock_filter);
 }

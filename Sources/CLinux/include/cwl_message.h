@@ -111,6 +111,11 @@ static inline int64_t cwl_udp_open(int as_v4) {
     return cwl_result(socket(as_v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP));
 }
 
+/// Several sockets may be bound to one address; the kernel chooses one for each datagram.
+static inline int64_t cwl_udp_reuse_port(int fd) {
+    return cwl_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+}
+
 static inline int64_t cwl_udp_bind(int fd, const struct cwl_address *address, uint32_t length) {
     return cwl_result(bind(fd, &address->of.any, length));
 }

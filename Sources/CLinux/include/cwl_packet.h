@@ -10,6 +10,7 @@
 
 #include "cwl_message.h"
 
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
@@ -61,6 +62,25 @@ static inline int64_t cwl_packet_bypass_queue(int fd) {
 static inline int64_t cwl_packet_promiscuous(int fd, int index) {
     struct packet_mreq request = {.mr_ifindex = index, .mr_type = PACKET_MR_PROMISC};
     return cwl_result(setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request));
+}
+
+/// Makes a group of sockets among which a program chooses one for each frame; the group's number.
+static inline int64_t cwl_packet_fanout_create(int fd) {
+    int64_t result = cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID) << 16);
+    if (result < 0) return result;
+    int value = 0;
+    result = cwl_get_option(fd, SOL_PACKET, PACKET_FANOUT, &value);
+    return result < 0 ? result : value & 0xFFFF;
+}
+
+static inline int64_t cwl_packet_fanout_join(int fd, int64_t group) {
+    return cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (int)group | PACKET_FANOUT_CBPF << 16);
+}
+
+/// The group's program; it sees the frame from its network header on. `program`: `count` times struct sock_filter.
+static inline int64_t cwl_packet_fanout_program(int fd, const void *program, size_t count) {
+    struct sock_fprog filter = {.len = (unsigned short)count, .filter = (struct sock_filter *)program};
+    return cwl_result(setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &filter, sizeof filter));
 }
 
 /// Frames that the kernel dropped since the last call.

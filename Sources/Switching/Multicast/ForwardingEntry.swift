@@ -149,7 +149,8 @@ public final class ForwardingBoard: Sendable {
     public let ipv6: PublishedTable<ForwardingEntry6>
     /// By number; a number is given out again only after all readers have gone on.
     public let fanOuts: PublishedArray<FanOut>
-    public let tallies: TallyBoard
+    /// One for each lane, since a lane counts without looking at what the others count.
+    public let tallies: [TallyBoard]
     public let secret: HashSecret
 
     /// - Parameters:
@@ -159,9 +160,18 @@ public final class ForwardingBoard: Sendable {
         ipv4 = PublishedTable(readers: readers)
         ipv6 = PublishedTable(readers: readers)
         fanOuts = PublishedArray(count: ForwardingVerdict.fanOutLimit, initial: .none)
-        self.tallies = TallyBoard(count: tallies)
+        self.tallies = (0..<readers).map { _ in TallyBoard(count: tallies) }
         self.secret = secret
     }
+
+    /// Cells of each lane's board.
+    var cellCount: Int { tallies[0].count }
+
+    /// What all lanes have counted under a cell.
+    func tally(_ cell: UInt32) -> Tally { tallies.reduce(into: Tally()) { $0.add($1[cell]) } }
+
+    /// Once no lane can reach the cell.
+    func clearTally(_ cell: UInt32) { for board in tallies { board.clear(cell) } }
 }
 
 /// A lane's view of the board.

@@ -21,10 +21,7 @@ public struct GroupTotals: Hashable, Sendable {
     public init() {}
 
     mutating func add(_ other: Tally, to peers: PeerSet) {
-        tally.framesFromLAN &+= other.framesFromLAN
-        tally.bytesFromLAN &+= other.bytesFromLAN
-        tally.framesFromMesh &+= other.framesFromMesh
-        tally.bytesFromMesh &+= other.bytesFromMesh
+        tally.add(other)
         guard other.framesFromLAN > 0 else { return }
         for peer in peers.members {
             sites[peer, default: Site()].frames &+= other.framesFromLAN
@@ -199,7 +196,7 @@ public struct ForwardingPlan: Sendable {
     /// Cell 0, which counts for nobody, when there is none left.
     private mutating func allocateCell() -> UInt32 {
         if let cell = freeCells.popLast() { return cell }
-        guard Int(nextCell) < board.tallies.count else { return 0 }
+        guard Int(nextCell) < board.cellCount else { return 0 }
         defer { nextCell += 1 }
         return nextCell
     }
@@ -282,10 +279,10 @@ public struct ForwardingPlan: Sendable {
         retired.removeAll { old in
             guard old.marks.isSeen(seen) else { return false }
             // A group that has forwarded nothing is not kept.
-            let tally = board.tallies[old.cell]
+            let tally = board.tally(old.cell)
             if tally != Tally() {
                 totals[old.key, default: GroupTotals()].add(tally, to: old.peers)
-                board.tallies.clear(old.cell)
+                board.clearTally(old.cell)
             }
             freeCells.append(old.cell)
             return true
@@ -324,9 +321,9 @@ public struct ForwardingPlan: Sendable {
         var sum = totals[key] ?? GroupTotals()
         var cells: Set<UInt32> = [0]
         for entry in entries[key] ?? [] where cells.insert(entry.cell).inserted {
-            sum.add(board.tallies[entry.cell], to: entry.fanOut.peers)
+            sum.add(board.tally(entry.cell), to: entry.fanOut.peers)
         }
-        for old in retired + retiring where old.key == key { sum.add(board.tallies[old.cell], to: old.peers) }
+        for old in retired + retiring where old.key == key { sum.add(board.tally(old.cell), to: old.peers) }
         return sum
     }
 
@@ -335,7 +332,7 @@ public struct ForwardingPlan: Sendable {
         var all = Set(entries.keys)
         for key in totals.keys { all.insert(key) }
         // What a replaced entry forwarded counts already, though its cell waits for the lanes to go on.
-        for old in retired + retiring where board.tallies[old.cell] != Tally() { all.insert(old.key) }
+        for old in retired + retiring where board.tally(old.cell) != Tally() { all.insert(old.key) }
         return all.compactMap { key in
             key.group.isUnspecified ? nil : key.vlan.map { GroupKey($0, key.group) }
         }.sorted()
