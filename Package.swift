@@ -45,7 +45,7 @@ let package = Package(
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
-        .target(name: "LinuxIO", dependencies: ["Basics", "Buffers", "CLinux"], swiftSettings: strict),
+        .target(name: "LinuxIO", dependencies: ["Basics", "Buffers", "Wire", "CLinux"], swiftSettings: strict),
         .target(
             name: "Operator",
             dependencies: [
@@ -85,7 +85,8 @@ let package = Package(
             name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway"],
             swiftSettings: strict),
         .testTarget(name: "CapturesTests", dependencies: ["Basics", "Buffers", "Captures", "CPcap"], swiftSettings: strict),
-        .testTarget(name: "LinuxIOTests", dependencies: ["Basics", "Buffers", "LinuxIO", "CLinux"], swiftSettings: strict),
+        .testTarget(
+            name: "LinuxIOTests", dependencies: ["Basics", "Buffers", "Wire", "LinuxIO", "CLinux"], swiftSettings: strict),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["Basics", "Tunnels", "Settings", "Gateway", "Captures", "Simulation"], swiftSettings: strict),

@@ -117,6 +117,8 @@ public struct PortSet: Hashable, Sendable, BitwiseCopyable {
 
     @inlinable public func union(_ other: PortSet) -> PortSet { PortSet(rawValue: rawValue | other.rawValue) }
     @inlinable public func inserting(_ port: PortIndex) -> PortSet { union(PortSet(port)) }
+    /// True when every member is one of `other`'s.
+    @inlinable public func isSubset(of other: PortSet) -> Bool { rawValue & ~other.rawValue == 0 }
     /// The members in ascending order.
     public var members: [PortIndex] { (0..<Limits.ports).map { PortIndex($0) }.filter { contains($0) } }
 }

@@ -1,8 +1,8 @@
 // Frames on their way to LAN ports: one block of memory, filled by the core and emptied by the driver. Each frame is
 // copied in once, with headroom before it, so that a port can put its own header (a virtio header, say) in front
-// without another copy.
+// without another copy. The last record may grow into a super-frame that stands for several frames: see Wire's Coalescer.
 //
-//     | headroom | frame 0 | pad | headroom | frame 1 | pad | ...
+//     | headroom | frame 0 | pad | headroom | frame 1 | payload of the next | of the next | pad | ...
 
 import Basics
 
@@ -16,8 +16,20 @@ public struct FrameArena: ~Copyable {
 
     public struct Record: BitwiseCopyable, Sendable {
         public var offset: UInt32
+        /// Octets that are here.
         public var length: UInt32
+        /// Octets of the frames that this one stands for: `length`, unless it is a super-frame.
+        public var octets: UInt32
+        /// The frames that this one stands for: 1, unless it is a super-frame.
+        public var frames: UInt16
         public var ports: PortSet
+        /// How a super-frame is to be cut; `.none` for a frame that is ready for a wire.
+        public var offload: FrameOffload
+
+        /// Octets of the headers that each frame of a super-frame has; 0 for a frame alone.
+        @inlinable public var headerLength: Int {
+            frames > 1 ? Int(octets &- length) / Int(frames &- 1) : 0
+        }
     }
 
     @usableFromInline var storage: OwnedBytes
@@ -29,7 +41,9 @@ public struct FrameArena: ~Copyable {
 
     public init(byteCapacity: Int, frameCapacity: Int) {
         storage = OwnedBytes(count: byteCapacity)
-        records = FixedArray(count: frameCapacity) { _ in Record(offset: 0, length: 0, ports: .none) }
+        records = FixedArray(count: frameCapacity) { _ in
+            Record(offset: 0, length: 0, octets: 0, frames: 0, ports: .none, offload: .none)
+        }
     }
 
     @inlinable public var isEmpty: Bool { held == 0 }
@@ -57,11 +71,48 @@ public struct FrameArena: ~Copyable {
 
     @usableFromInline
     mutating func push(offset: Int, length: Int, ports: PortSet) {
+        let count = UInt32(truncatingIfNeeded: length)
         records[held] = Record(
-            offset: UInt32(truncatingIfNeeded: offset), length: UInt32(truncatingIfNeeded: length), ports: ports)
+            offset: UInt32(truncatingIfNeeded: offset), length: count, octets: count, frames: 1, ports: ports, offload: .none)
         held &+= 1
         cursor = (offset &+ length &+ 7) & ~7
     }
+
+    // MARK: Super-frames
+
+    /// Copies what follows the first `skipped` octets of `frame`, its headers, behind the last record, which stands for one
+    /// frame more from then on; false, with nothing changed, when it does not fit. Never needs more room than `append`.
+    /// Precondition: the arena is not empty, and `frame` has at least `skipped` octets.
+    @inlinable
+    public mutating func extendLast(with frame: RawSpan, skipping skipped: Int) -> Bool {
+        precondition(held > 0)
+        let last = held &- 1
+        let record = records[last]
+        let end = Int(record.offset) &+ Int(record.length)
+        let rest = frame.extracting(skipped..<frame.byteCount)
+        guard end &+ rest.byteCount <= storage.count, record.frames < .max else { return false }
+        storage.copy(rest, to: end)
+        records[last].length = record.length &+ UInt32(truncatingIfNeeded: rest.byteCount)
+        records[last].octets = record.octets &+ UInt32(truncatingIfNeeded: frame.byteCount)
+        records[last].frames = record.frames &+ 1
+        cursor = (end &+ rest.byteCount &+ 7) & ~7
+        return true
+    }
+
+    /// The octets of a record, to be changed in place. Precondition: `index` is below `count`.
+    @inlinable @_lifetime(&self)
+    public mutating func mutableFrame(_ index: Int) -> MutableRawSpan {
+        let record = record(index)
+        return storage.mutableBytes(at: Int(record.offset), count: Int(record.length))
+    }
+
+    /// Says how a super-frame is to be cut. Precondition: `index` is below `count`.
+    @inlinable public mutating func setOffload(_ offload: FrameOffload, of index: Int) {
+        precondition(index < held)
+        records[index].offload = offload
+    }
+
+    // MARK: Reading
 
     /// Precondition: `index` is below `count`.
     @inlinable public func record(_ index: Int) -> Record {

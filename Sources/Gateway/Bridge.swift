@@ -18,6 +18,12 @@ import Wire
 public struct Bridge: ~Copyable {
     /// Frames for LAN ports. The driver sends them all before the lane is drained.
     public var frames: FrameArena
+    /// The run of frames that the arena's record `runIndex` holds so far, if it can grow; see Bridge+Coalescing.
+    var run = Coalescer()
+    var runIndex = 0
+    /// Ports that take super-frames of TCP; of those, the ones that take super-frames of UDP.
+    var coalescing: PortSet
+    var coalescingUDP: PortSet
     public internal(set) var counters: LaneCounters
     public internal(set) var macs: MACTable
     let forwarding: ForwardingTable
@@ -51,6 +57,8 @@ public struct Bridge: ~Copyable {
         allPorts = PortSet(first: configuration.ports)
         isSnooping = configuration.isSnooping
         forwardMask = configuration.forwardMask
+        coalescing = configuration.coalescing
+        coalescingUDP = PortSet(rawValue: configuration.coalescing.rawValue & configuration.coalescingUDP.rawValue)
         otherLimit = configuration.otherMulticastLimit
         forwarding = ForwardingTable(mailbox.forwarding)
         tallies = mailbox.forwarding.tallies
@@ -261,7 +269,7 @@ public struct Bridge: ~Copyable {
             guard let port = place.port else { return counters.add(.splitHorizon) }
             ports = PortSet(port)
         }
-        if !frames.append(frame, to: ports) { counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count)) }
+        if !deliver(frame, header, to: ports) { counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count)) }
     }
 
     /// The same for a frame that was put together from pieces.

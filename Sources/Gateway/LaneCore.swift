@@ -35,6 +35,10 @@ public struct LaneConfiguration: Sendable {
     public var otherMulticastLimit = 10_000
     /// Bit n lets 01:80:c2:00:00:0n through (rule 43).
     public var forwardMask: UInt16 = 0
+    /// Ports that take super-frames of TCP: what peers send there is joined. None: every frame stays as it came.
+    public var coalescing = PortSet.none
+    /// Of those, the ports that take super-frames of UDP too.
+    public var coalescingUDP = PortSet.none
 
     public init(
         ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),
@@ -283,8 +287,9 @@ public struct LaneCore: ~Copyable {
         return false
     }
 
-    /// Seals what is still open. Nothing waits for a fuller datagram.
+    /// Seals what is still open. Nothing waits for a fuller datagram, nor for more frames of a run.
     public mutating func finishBatch(at now: Instant) {
+        bridge.closeRun()
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
@@ -339,11 +344,21 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(.malformedDatagram)
     }
 
-    /// What became of the frames for a port.
+    /// What became of the frames for a port; a super-frame counts as the frames that it stands for.
     public mutating func handleDelivered(_ port: PortIndex, frames: Int, bytes: Int, failed: Int) {
         bridge.counters.add(port, .framesOut, UInt64(truncatingIfNeeded: frames))
         bridge.counters.add(port, .bytesOut, UInt64(truncatingIfNeeded: bytes))
         if failed > 0 { bridge.counters.add(.portSendFailed, UInt64(truncatingIfNeeded: failed)) }
+    }
+
+    /// What a port takes from here on, within what the configuration allows: a driver may find out late that the kernel cuts
+    /// no super-frames there. What is already joined stays so.
+    public mutating func handleCoalescing(_ port: PortIndex, tcp: Bool, udp: Bool) {
+        func changed(_ set: PortSet, _ allowed: PortSet, _ takes: Bool) -> PortSet {
+            takes && allowed.contains(port) ? set.inserting(port) : set.removing(port)
+        }
+        bridge.coalescing = changed(bridge.coalescing, configuration.coalescing, tcp)
+        bridge.coalescingUDP = changed(bridge.coalescingUDP, configuration.coalescingUDP, tcp && udp)
     }
 
     /// A port handed over only a part of a frame, or its filter refused one: the frame goes nowhere.
@@ -372,7 +387,7 @@ public struct LaneCore: ~Copyable {
     public mutating func drained() {
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
-        bridge.frames.removeAll()
+        bridge.removeFrames()
     }
 
     // MARK: From control

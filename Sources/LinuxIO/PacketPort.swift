@@ -191,8 +191,12 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
         return countedDrops
     }
 
+    /// Which super-frames the kernel cuts at this device; what it refuses is cut here, and not offered again.
+    public var transmitOffload: TransmitOffload { sender.offload }
+
     /// Sends every frame of `arena` that goes to `port`, in order, from where it is; the arena is lent for the duration of
-    /// the call. Frames larger than the device's MTU allows fail. Waits at most a few milliseconds in all.
+    /// the call. Super-frames arrive as the frames that they stand for. Frames larger than the device's MTU allows fail.
+    /// Waits at most a few milliseconds in all.
     public mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult {
         sender.transmit(arena, port: port)
     }
@@ -249,9 +253,9 @@ extension FrameOffload {
         let segmentation: Segmentation =
             switch virtio.kind & 0x7F {  // 0x80 is VIRTIO_NET_HDR_GSO_ECN
             case 0: .none
-            case 1: .tcp4
-            case 4: .tcp6
-            case 5: .udp
+            case VirtioKind.tcp4: .tcp4
+            case VirtioKind.tcp6: .tcp6
+            case VirtioKind.udp: .udp
             default: .unknown
             }
         self.init(
@@ -259,4 +263,11 @@ extension FrameOffload {
             needsChecksum: needsChecksum, checksumStart: needsChecksum ? virtio.checksum_start &+ shift : 0,
             checksumOffset: needsChecksum ? virtio.checksum_offset : 0)
     }
+}
+
+/// virtio's names of what is to be cut (VIRTIO_NET_HDR_GSO_…).
+enum VirtioKind {
+    static let tcp4: UInt8 = 1
+    static let tcp6: UInt8 = 4
+    static let udp: UInt8 = 5
 }

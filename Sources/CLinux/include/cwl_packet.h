@@ -157,6 +157,30 @@ static inline struct cwl_virtio cwl_virtio_read(const void *octets) {
 
 static inline uint8_t cwl_virtio_needs_checksum(void) { return VIRTIO_NET_HDR_F_NEEDS_CSUM; }
 
+/// Writes a virtio header: `header_length` octets of headers, the first of the payload behind them.
+static inline void cwl_virtio_write(void *octets, struct cwl_virtio about, uint16_t header_length) {
+    struct virtio_net_hdr header = {
+        .flags = about.flags,
+        .gso_type = about.kind,
+        .hdr_len = header_length,
+        .gso_size = about.segment_size,
+        .csum_start = about.checksum_start,
+        .csum_offset = about.checksum_offset};
+    memcpy(octets, &header, sizeof header);
+}
+
+/// Points `message` at a virtio header and the frame behind it: two parts.
+static inline void cwl_message_offload(
+    struct cwl_message *message, struct iovec *parts, const void *virtio, const void *frame, size_t count) {
+    parts[0].iov_base = (void *)virtio;
+    parts[0].iov_len = sizeof(struct virtio_net_hdr);
+    parts[1].iov_base = (void *)frame;
+    parts[1].iov_len = count;
+    memset(message, 0, sizeof *message);
+    message->msg_hdr.msg_iov = parts;
+    message->msg_hdr.msg_iovlen = 2;
+}
+
 /// What PACKET_AUXDATA says of a frame that came through recvmsg.
 struct cwl_large_frame {
     uint32_t status;
