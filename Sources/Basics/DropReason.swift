@@ -33,6 +33,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case authenticationFailed
     case replayed
     case puntQueueFull
+    case crossingFull
     case handshakeRefused
     case malformedPacking
     case lostOnWAN
@@ -70,6 +71,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .authenticationFailed: "authentication-failed"
         case .replayed: "replayed"
         case .puntQueueFull: "punt-queue-full"
+        case .crossingFull: "crossing-full"
         case .handshakeRefused: "handshake-refused"
         case .malformedPacking: "malformed-packing"
         case .lostOnWAN: "lost-on-wan"
@@ -83,8 +85,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     public var unit: String {
         switch self {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull,
-            .handshakeRefused,
-            .malformedPacking, .lostOnWAN, .sendFailed:
+            .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
             "datagrams"
         case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:
             "copies"
@@ -122,6 +123,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .authenticationFailed: "its seal did not open: wrong key or changed on the way"
         case .replayed: "already received, or too old to tell"
         case .puntQueueFull: "more handshakes, control messages or other news than control could take"
+        case .crossingFull: "came to another lane than its stream's, which could not be given more"
         case .handshakeRefused: "a handshake that did not authenticate, was replayed, or is for somebody else"
         case .malformedPacking: "authentic, but its contents could not be parsed"
         case .lostOnWAN: "a peer sealed it, and it has not arrived: a gap in the peer's numbers (a late one closes it)"

@@ -44,6 +44,11 @@ int64_t cwl_thread_set_name(const char *name) {
     return -(int64_t)pthread_setname_np(pthread_self(), name);
 }
 
+int64_t cwl_processors(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) != 0 ? cwl_result(-1) : CPU_COUNT(&set);
+}
+
 int64_t cwl_accept(int fd) {
     return cwl_result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }

@@ -15,7 +15,9 @@ struct ControlLoop: ~Copyable {
     private var core: ControlCore
     private let settings: GatewaySettings
     private let listen: Endpoint
-    private let link: LaneLink
+    /// One for each lane. Control's own datagrams leave through the first.
+    private let links: [LaneLink]
+    private var link: LaneLink { links[0] }
     private let wakeUp: WakeUp
     private let logger: Logger
     private let started: Instant
@@ -39,7 +41,7 @@ struct ControlLoop: ~Copyable {
 
     init(
         core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, listener: consuming LocalListener,
-        wakeUp: consuming WakeUp, link: LaneLink, started: Instant, logger: Logger
+        wakeUp: consuming WakeUp, links: [LaneLink], started: Instant, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -50,7 +52,7 @@ struct ControlLoop: ~Copyable {
         self.listen = listen
         self.listener = listener
         self.wakeUp = wakeUp
-        self.link = link
+        self.links = links
         self.started = started
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
@@ -70,11 +72,11 @@ struct ControlLoop: ~Copyable {
             serveOperators(now)
             if now >= nextPortLook { lookAtPorts(now) }
             // What was published waits for the lane too: it frees the old blocks.
-            if link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty { link.lane.wake() }
+            for link in links where link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty { link.lane.wake() }
             // A command that found the lane's queue full is tried again soon.
             var timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
             timeout = min(timeout, clients.isEmpty ? ControlLoop.portLook : .milliseconds(20))
-            let events = poller.wait(timeout: link.mailbox.hasWorkForControl ? .zero : max(timeout, .zero))
+            let events = poller.wait(timeout: links.contains { $0.mailbox.hasWorkForControl } ? .zero : max(timeout, .zero))
             for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
         }
     }
@@ -177,8 +179,7 @@ struct ControlLoop: ~Copyable {
     }
 
     private func snapshot(_ macs: [MACEntry]?, _ now: Instant, withGroups: Bool = false) -> GatewaySnapshot {
-        let board = link.mailbox.board
-        var counters = (0..<board.count).map { board.load($0) }
+        var counters = link.mailbox.layout.combine(links.map(\.mailbox.board))
         counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
         return GatewaySnapshot(
             site: settings.site, listen: listen, started: started, taken: now,

@@ -11,39 +11,58 @@ import Tunnels
 
 /// A gateway. `start` it once, and `stop` it once.
 public final class Daemon: Sendable {
-    private let link: LaneLink
-    private let lane: HandOver<Lane>
+    private let links: [LaneLink]
+    private let lanes: [HandOver<Lane>]
     private let control: HandOver<ControlLoop>
+    private let processors: [Int]
     private let site: String
     private let logger: Logger
 
     /// Threads that run; join them by `stop`.
     public struct Running: ~Copyable {
-        let lane: LaneThread
-        let control: LaneThread
+        fileprivate var lanes: FixedArray<LaneThread?>
+        fileprivate let control: LaneThread
     }
 
-    /// Opens the control socket, the UDP socket and the ports.
+    /// Opens the control socket, the UDP sockets and the ports.
     /// - Parameter presharedKey: 32 octets.
     /// - Throws: `IOError`, `CaptureError`: what could not be opened, and what to do.
     public init(_ settings: GatewaySettings, identity: KeyPair, presharedKey: [UInt8]?, logger: Logger) throws {
         site = settings.site
+        processors = settings.machine.laneProcessors
         self.logger = logger
+        let count = settings.machine.laneCount(processors: usableProcessors(), ports: settings.ports.map(\.kind))
         let listener = try LocalListener(path: settings.controlSocket)
-        let socket = try UDPSocket(bind: settings.listen)
-        let ports = try LanePorts.open(settings, identity: identity.publicKey)
-        for warning in ports.warnings { logger.warning("\(warning)") }
-        let laneWake = try WakeUp()
+        var parts = try LaneParts.open(settings, lanes: count, identity: identity.publicKey)
+        for warning in parts[0].ports.warnings { logger.warning("\(warning)") }
         let controlWake = try WakeUp()
         var random = SystemRandomNumberGenerator()
-        let mailbox = LaneMailbox(
-            ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
-        link = LaneLink(mailbox: mailbox, lane: laneWake.handle, control: controlWake.handle)
-        var configuration = LaneConfiguration(
-            settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
-        configuration.portAddresses = ports.addresses
-        let core = LaneCore(
-            configuration, mailbox: mailbox, secret: HashSecret(using: &random))
+        let mailboxes = LaneMailbox.make(
+            lanes: count, ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
+        let addresses = parts[0].ports.addresses
+        let (tcp, udp) = settings.machine.joinsFrames ? parts[0].ports.coalescing : (.none, .none)
+        var wakeUps: [WakeUp.Handle] = []
+        for lane in 0..<count { wakeUps.append(parts[lane].wakeUp.handle) }
+        links = mailboxes.map { LaneLink(mailbox: $0, lane: wakeUps[$0.lane], control: controlWake.handle) }
+        let listen = parts[0].socket.localEndpoint
+        var lanes: [HandOver<Lane>] = []
+        for lane in 0..<count {
+            var configuration = LaneConfiguration(
+                settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
+            configuration.lane = UInt16(lane)
+            configuration.portAddresses = addresses
+            configuration.coalescing = tcp
+            configuration.coalescingUDP = udp
+            let core = LaneCore(configuration, mailbox: mailboxes[lane], secret: HashSecret(using: &random))
+            let part = parts.take(lane)
+            lanes.append(
+                HandOver(
+                    try Lane(
+                        core: core, socket: part.socket, ports: part.ports, wakeUp: part.wakeUp, link: links[lane],
+                        lanes: wakeUps, wait: settings.machine.laneWait,
+                        wakeLatency: Daemon.wakeLatency(settings.machine, logger))))
+        }
+        self.lanes = lanes
         let now = MonotonicClock.now()
         let peers = settings.peers.map {
             ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: $0.address != nil)
@@ -51,44 +70,53 @@ public final class Daemon: Sendable {
         let control = ControlCore(
             ControlConfiguration(
                 settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
-                ports: settings.ports.map(\.multicast), addresses: ports.addresses),
-            mailbox: mailbox, random: random, wallClock: WallClock.now(), at: now)
-        let listen = socket.localEndpoint
-        var wakeLatency: WakeLatency?
-        if settings.machine.wakeUp == .fast && settings.machine.laneWait == .sleep {
-            do throws(IOError) {
-                wakeLatency = try WakeLatency()
-            } catch {
-                logger.info("idle processors are left alone: \(error)")
-            }
-        }
-        lane = HandOver(
-            try Lane(
-                core: core, socket: socket, ports: ports, wakeUp: laneWake, link: link, wait: settings.machine.laneWait,
-                wakeLatency: wakeLatency))
+                ports: settings.ports.map(\.multicast), addresses: addresses),
+            mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
         self.control = HandOver(
             try ControlLoop(
-                core: control, settings: settings, listen: listen, listener: listener, wakeUp: controlWake, link: link,
+                core: control, settings: settings, listen: listen, listener: listener, wakeUp: controlWake, links: links,
                 started: now, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
+        if count > 1 { logger.notice("\(count) lanes carry frames") }
     }
 
-    /// Starts the threads: `control` and `lane 0`.
+    private static func wakeLatency(_ machine: MachineTuning, _ logger: Logger) -> WakeLatency? {
+        guard machine.wakeUp == .fast && machine.laneWait == .sleep else { return nil }
+        do throws(IOError) {
+            return try WakeLatency()
+        } catch {
+            logger.info("idle processors are left alone: \(error)")
+            return nil
+        }
+    }
+
+    /// Starts the threads: `control` and `lane 0`, `lane 1` and so on.
     public func start() throws -> Running {
         let control = try LaneThread.start(name: "control") { [control] in
             if var loop = control.take() { loop.run() }
         }
-        let lane = try LaneThread.start(name: "lane 0") { [lane] in
-            if var lane = lane.take() { lane.run() }
+        var threads = FixedArray<LaneThread?>(count: lanes.count) { _ in nil }
+        for (number, lane) in lanes.enumerated() {
+            let processor = number < processors.count ? processors[number] : nil
+            do {
+                threads[number] = try LaneThread.start(name: "lane \(number)", cpu: processor) {
+                    if var lane = lane.take() { lane.run() }
+                }
+            } catch {
+                stop(Running(lanes: threads, control: control))
+                throw error
+            }
         }
-        return Running(lane: lane, control: control)
+        return Running(lanes: threads, control: control)
     }
 
-    /// Ends both threads, closes everything and removes the control socket.
+    /// Ends all threads, closes everything and removes the control socket.
     public func stop(_ running: consuming Running) {
-        link.isStopping.store(true, ordering: .relaxed)
-        link.lane.wake()
-        link.control.wake()
+        for link in links {
+            link.isStopping.store(true, ordering: .relaxed)
+            link.lane.wake()
+            link.control.wake()
+        }
         running.join()
         logger.notice("site \(site) has stopped")
     }
@@ -96,7 +124,59 @@ public final class Daemon: Sendable {
 
 extension Daemon.Running {
     fileprivate consuming func join() {
-        lane.join()
+        for index in 0..<lanes.count {
+            if let lane = lanes[index].take() { lane.join() }
+        }
         control.join()
+    }
+}
+
+/// What a lane owns of the system.
+struct LaneParts: ~Copyable {
+    var socket: UDPSocket
+    var ports: LanePorts
+    let wakeUp: WakeUp
+
+    /// For each lane; frames and datagrams are divided among them from here on.
+    static func open(_ settings: GatewaySettings, lanes: Int, identity: PublicKey) throws -> AllLaneParts {
+        var all = AllLaneParts(count: lanes)
+        var bind = settings.listen
+        for lane in 0..<lanes {
+            let socket = try UDPSocket(
+                bind: bind, segmentation: settings.machine.segmentsDatagrams, coalescing: settings.machine.joinsDatagrams,
+                isShared: lanes > 1)
+            // The port that the kernel chose for the first, if it was left open, is the others' as well.
+            bind = socket.localEndpoint
+            let groups: [PacketPort.Group]? = lanes == 1 ? nil : lane == 0 ? [] : all[0].ports.groups
+            let ports = try LanePorts.open(settings, identity: identity, groups: groups)
+            all.put(LaneParts(socket: socket, ports: ports, wakeUp: try WakeUp()), lane)
+        }
+        if lanes > 1 { try all[0].socket.steer(among: lanes) }
+        for lane in 0..<lanes { try all.beginCapturing(lane) }
+        return all
+    }
+}
+
+/// The parts of every lane, until its lane takes them.
+struct AllLaneParts: ~Copyable {
+    private var parts: FixedArray<LaneParts?>
+
+    init(count: Int) { parts = FixedArray(count: count) { _ in nil } }
+
+    mutating func put(_ part: consuming LaneParts, _ lane: Int) { parts[lane] = consume part }
+
+    /// Precondition: it is there.
+    subscript(lane: Int) -> LaneParts {
+        _read {
+            guard parts[lane] != nil else { preconditionFailure("a lane's parts were taken twice") }
+            yield parts[lane]!
+        }
+    }
+
+    mutating func beginCapturing(_ lane: Int) throws(IOError) { try parts[lane]?.ports.beginCapturing() }
+
+    mutating func take(_ lane: Int) -> LaneParts {
+        guard let part = parts[lane].take() else { preconditionFailure("a lane's parts were taken twice") }
+        return part
     }
 }

@@ -27,6 +27,8 @@ struct OutgoingDatagram: Sendable, BitwiseCopyable {
 /// What control and a lane share beside the mailbox.
 final class LaneLink: Sendable {
     let mailbox: LaneMailbox
+    /// What the kernel does for the lane, as it last turned out.
+    let offloads = Atomic<UInt64>(0)
     let outgoing = SPSCQueue<OutgoingDatagram>(capacity: 1024)
     /// Wakes the lane.
     let lane: WakeUp.Handle
@@ -74,6 +76,8 @@ struct Lane: ~Copyable {
     private let outgoing: SPSCQueue<OutgoingDatagram>
     private let mailbox: LaneMailbox
     private let control: WakeUp.Handle
+    /// The other lanes' and this one's, by number.
+    private let lanes: [WakeUp.Handle]
     private var nextPortCheck = Instant.zero
 
     private enum Token {
@@ -86,10 +90,12 @@ struct Lane: ~Copyable {
         static let ring: UInt32 = 4
     }
 
-    /// - Parameter wakeLatency: held while there is traffic.
+    /// - Parameters:
+    ///   - lanes: wake every lane, by number.
+    ///   - wakeLatency: held while there is traffic.
     init(
         core: consuming LaneCore, socket: consuming UDPSocket, ports: consuming LanePorts, wakeUp: consuming WakeUp,
-        link: LaneLink, wait: LaneWait, wakeLatency: consuming WakeLatency?
+        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, wakeLatency: consuming WakeLatency?
     ) throws(IOError) {
         let poller = try Poller()
         let alarm = try Alarm()
@@ -115,6 +121,7 @@ struct Lane: ~Copyable {
         outgoing = link.outgoing
         mailbox = link.mailbox
         control = link.control
+        self.lanes = lanes
     }
 
     /// Runs until control says stop.
@@ -131,7 +138,8 @@ struct Lane: ~Copyable {
     /// Takes note of what has come; waits for something unless something is left to do.
     private mutating func look() {
         // What control has left found no room: it has some after the flush.
-        let isDone = !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane
+        let isDone =
+            !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane && !mailbox.hasCrossings
         if isDone { alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck)) }
         for index in 0..<poller.wait(timeout: isDone ? nil : .zero) {
             note(poller.token(index), isError: poller.hasError(index))
@@ -181,7 +189,14 @@ struct Lane: ~Copyable {
         flush(now)
         if !outgoing.isEmpty { sendOutgoing() }
         if mailbox.hasWorkForControl { control.wake() }
+        let crossed = core.takeCrossed()
+        if crossed != 0 { wakeLanes(crossed) }
         if recent >= Lane.busy { wakeLatency?.bound(true) }
+    }
+
+    @inline(never)
+    private func wakeLanes(_ set: UInt16) {
+        for lane in lanes.indices where set >> UInt16(lane) & 1 == 1 { lanes[lane].wake() }
     }
 
     private mutating func takeFromPorts(_ now: Instant) {

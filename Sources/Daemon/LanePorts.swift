@@ -8,11 +8,21 @@ import Settings
 import Tunnels
 
 extension LanePorts {
-    /// Opens every port. The index of a port is its place in `settings.ports`.
-    static func open(_ settings: GatewaySettings, identity: PublicKey) throws -> LanePorts {
-        LanePorts(
+    /// Opens every port, for one of several lanes if `groups` is not `nil`: these are the groups that the first lane's packet
+    /// ports have made, in their order, and empty for the first lane. Then no packet port captures before `beginCapturing`. The
+    /// index of a port is its place in `settings.ports`.
+    static func open(_ settings: GatewaySettings, identity: PublicKey, groups: [PacketPort.Group]? = nil) throws -> LanePorts {
+        var joined = 0
+        return LanePorts(
             packets: try collect(settings, .packet) { port, index in
-                PlacedPort(index: index, port: try PacketPort(device: port.device), filter: try filter(port))
+                var sharing = PacketPort.Sharing.alone
+                if let groups {
+                    sharing = joined < groups.count ? .another(in: groups[joined]) : .first
+                    joined += 1
+                }
+                let opened = try PacketPort(
+                    device: port.device, bypassQueue: settings.machine.bypassesQueue, sharing: sharing)
+                return PlacedPort(index: index, port: opened, filter: try filter(port))
             },
             taps: try collect(settings, .tap) { port, index in
                 PlacedPort(
@@ -23,6 +33,23 @@ extension LanePorts {
             lives: try collect(settings, .pcap) { port, index in
                 PlacedPort(index: index, port: try LivePort(device: port.device), filter: try filter(port))
             })
+    }
+
+    /// What the other lanes' packet ports are to join.
+    var groups: [PacketPort.Group] { (0..<packets.count).compactMap { packets[$0].port.group } }
+
+    mutating func beginCapturing() throws(IOError) {
+        for index in 0..<packets.count { try packets[index].port.beginCapturing() }
+    }
+
+    /// The ports to which super-frames of TCP and of UDP may go.
+    var coalescing: (tcp: PortSet, udp: PortSet) {
+        var (tcp, udp) = (PortSet.none, PortSet.none)
+        for index in 0..<packets.count {
+            if packets[index].port.transmitOffload.contains(.tcp) { tcp = tcp.inserting(packets[index].index) }
+            if packets[index].port.transmitOffload.contains(.udp) { udp = udp.inserting(packets[index].index) }
+        }
+        return (tcp, udp)
     }
 
     /// What libpcap had to say about ports that it opened all the same.

@@ -28,6 +28,8 @@ public struct Bridge: ~Copyable {
     public internal(set) var macs: MACTable
     let forwarding: ForwardingTable
     private let tallies: TallyBoard
+    /// Whether there are other lanes, which hear of hosts through control.
+    private let isOneOfMany: Bool
     private let punts: ByteQueue
     private let segments: ByteQueue
     private let events: SPSCQueue<LaneEvent>
@@ -52,6 +54,8 @@ public struct Bridge: ~Copyable {
     /// The peers with datagrams that wait, in the order they came: the first `dirtyCount` of them.
     var dirty: FixedArray<UInt16>
     var dirtyCount = 0
+    /// Whether some peer's buffer has no room for all that one more call may bring.
+    var isLinkFull = false
 
     init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
         allPorts = PortSet(first: configuration.ports)
@@ -60,8 +64,9 @@ public struct Bridge: ~Copyable {
         coalescing = configuration.coalescing
         coalescingUDP = PortSet(rawValue: configuration.coalescing.rawValue & configuration.coalescingUDP.rawValue)
         otherLimit = configuration.otherMulticastLimit
-        forwarding = ForwardingTable(mailbox.forwarding)
-        tallies = mailbox.forwarding.tallies
+        forwarding = ForwardingTable(mailbox.forwarding, number: mailbox.lane)
+        tallies = mailbox.forwarding.tallies[mailbox.lane]
+        isOneOfMany = mailbox.crossings != nil
         punts = mailbox.punts
         segments = mailbox.segments
         events = mailbox.events
@@ -75,7 +80,7 @@ public struct Bridge: ~Copyable {
         counters = LaneCounters(layout: mailbox.layout)
         macs = MACTable(
             limit: configuration.macLimit, ageing: configuration.macAgeing,
-            locations: Location.count(peers: configuration.peers), secret: secret)
+            locations: Location.count(peers: configuration.peers), secret: secret, isShared: mailbox.crossings != nil)
         links = FixedArray(count: configuration.peers) { _ in PeerLink(pathMTU: configuration.pathMTU) }
         dirty = FixedArray(count: configuration.peers) { _ in 0 }
     }
@@ -84,7 +89,7 @@ public struct Bridge: ~Copyable {
     mutating func switchFromPort(_ frame: RawSpan, _ port: PortIndex, _ now: Instant) {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
-        _ = macs.learn(header.source, on: header.vlan, from: Location(port), at: now)
+        learn(header, from: Location(port), now)
         if isSnooping { noteVLAN(header.vlan) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
         if header.destination.isGroup {
@@ -98,6 +103,22 @@ public struct Bridge: ~Copyable {
         }
         if other == port { return counters.add(.sameSegment) }
         if !frames.append(frame, to: PortSet(other)) { counters.add(.deliverFull) }
+    }
+
+    @inline(__always)
+    private mutating func learn(_ header: FrameHeader, from location: Location, _ now: Instant) {
+        let outcome = macs.learn(header.source, on: header.vlan, from: location, at: now)
+        if isOneOfMany && outcome.isNews { tell(header, location, now) }
+    }
+
+    /// The other lanes hear of it; what does not fit is told with a later frame.
+    @inline(never)
+    private mutating func tell(_ header: FrameHeader, _ location: Location, _ now: Instant) {
+        let entry = MACEntry(address: header.source, vlan: header.vlan, location: location, seen: now)
+        if !events.push(.sighted(entry), leaving: LaneMailbox.reserve) {
+            macs.noteUntold(header.source, on: header.vlan)
+            counters.add(.puntQueueFull)
+        }
     }
 
     /// The same for a frame in the first `count` octets of a block.
@@ -204,8 +225,10 @@ public struct Bridge: ~Copyable {
         if !segments.push(segment, tag: QueuedBytes.segment(peer).tag) { counters.add(.puntQueueFull) }
     }
 
-    mutating func punt(segmentIn reassemblers: borrowing FixedArray<Reassembler>, count: Int, from peer: PeerIndex) {
-        punt(segment: reassemblers[peer.index].joinedRecord(count), from: peer)
+    mutating func punt(
+        segmentIn reassemblers: borrowing FixedArray<Reassembler>, at place: Int, count: Int, from peer: PeerIndex
+    ) {
+        punt(segment: reassemblers[place].joinedRecord(count), from: peer)
     }
 
     /// A frame of control's, in the first `count` octets of a block, for LAN ports.
@@ -221,6 +244,12 @@ public struct Bridge: ~Copyable {
         guard peer.index < links.count, links[peer.index].hasSender, count > 0 else { return }
         guard links[peer.index].append(control: block.bytes(at: 0, count: count)) else { return }
         if !links[peer.index].isDirty { markDirty(peer.index) }
+        noteRoom(peer.index)
+    }
+
+    @inline(__always)
+    private mutating func noteRoom(_ index: Int) {
+        if !links[index].hasRoom(for: LaneCore.headroom) { isLinkFull = true }
     }
 
     // MARK: Flooding
@@ -240,6 +269,7 @@ public struct Bridge: ~Copyable {
         case .packed:
             counters.add(PeerIndex(index), .framesOut)
             if !links[index].isDirty { markDirty(index) }
+            noteRoom(index)
         case .full: counters.add(.transmitFull)
         case .exhausted: counters.add(.keyExhausted)
         }
@@ -258,7 +288,7 @@ public struct Bridge: ~Copyable {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
-        _ = macs.learn(header.source, on: header.vlan, from: Location(peer), at: now)
+        learn(header, from: Location(peer), now)
         var ports = allPorts
         if header.destination.isGroup {
             if isSnooping {
@@ -274,8 +304,9 @@ public struct Bridge: ~Copyable {
 
     /// The same for a frame that was put together from pieces.
     mutating func switchFromPeer(
-        joinedIn reassemblers: borrowing FixedArray<Reassembler>, count: Int, _ peer: PeerIndex, _ now: Instant
+        joinedIn reassemblers: borrowing FixedArray<Reassembler>, at place: Int, count: Int, _ peer: PeerIndex,
+        _ now: Instant
     ) {
-        switchFromPeer(reassemblers[peer.index].joinedRecord(count), peer, now)
+        switchFromPeer(reassemblers[place].joinedRecord(count), peer, now)
     }
 }

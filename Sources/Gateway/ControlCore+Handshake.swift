@@ -29,7 +29,8 @@ extension ControlCore {
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
         let payload = Initiation.Payload(
-            timestamp: nextTimestamp(at: now), stream: stream, ciphers: configuration.ciphers, keepalive: ownKeepalive)
+            timestamp: nextTimestamp(at: now), stream: stream, ciphers: configuration.ciphers, keepalive: ownKeepalive,
+            lanes: UInt8(mailboxes.count))
         guard let message = noise.writeFirst(payload: payload.encoded) else { return }
         peers[index].pending.append(PeerState.Pending(noise: noise, stream: stream))
         actions.append(.datagram(Initiation.datagram(message: message, to: peers[index].key), to: endpoint))
@@ -113,13 +114,14 @@ extension ControlCore {
         makeRoom(index)
         guard let slot = peers[index].freeSlot(peer: index) else { return refuse(nil) }
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
-        let answer = Response.Payload(stream: stream, cipher: cipher, keepalive: ownKeepalive)
+        let answer = Response.Payload(
+            stream: stream, cipher: cipher, keepalive: ownKeepalive, lanes: UInt8(mailboxes.count))
         guard let second = noise.writeSecond(payload: answer.encoded) else { return refuse(nil) }
         peers[index].keepalive = .milliseconds(Int64(payload.keepalive))
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
-            isInitiator: false, endpoint: source, now)
+            lanes: payload.lanes, isInitiator: false, endpoint: source, now)
         actions.append(.datagram(Response.datagram(message: second, for: payload.stream, to: key), to: source))
     }
 
@@ -144,7 +146,7 @@ extension ControlCore {
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.initiator, receive: keys.responder,
-            cipher: payload.cipher, isInitiator: true, endpoint: source, now)
+            cipher: payload.cipher, lanes: payload.lanes, isInitiator: true, endpoint: source, now)
         established(index, at: source, now)
     }
 
@@ -163,8 +165,8 @@ extension ControlCore {
     }
 
     private mutating func begin(
-        _ index: Int, local: UInt32, remote: UInt32, send: Key256, receive: Key256, cipher: Cipher, isInitiator: Bool,
-        endpoint: Endpoint, _ now: Instant
+        _ index: Int, local: UInt32, remote: UInt32, send: Key256, receive: Key256, cipher: Cipher, lanes: UInt8,
+        isInitiator: Bool, endpoint: Endpoint, _ now: Instant
     ) {
         let rekey = configuration.rekeyTime
         peers[index].generation &+= 1
@@ -178,7 +180,7 @@ extension ControlCore {
             .install(
                 SessionInstallation(
                     peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
-                    cipher: cipher, isConfirmed: isInitiator, endpoint: endpoint, generation: peers[index].generation,
+                    cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator, endpoint: endpoint, generation: peers[index].generation,
                     renewAfter: configuration.rekeyDatagrams)))
     }
 

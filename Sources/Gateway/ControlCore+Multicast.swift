@@ -18,13 +18,15 @@ extension ControlCore {
     /// Takes what the lane has punted, as much as one turn of control has time for.
     mutating func handlePunts(at now: Instant) {
         var frames: [(bytes: [UInt8], port: PortIndex)] = []
-        for _ in 0..<ControlCore.puntBudget {
-            guard let (tag, bytes) = mailbox.punts.pop() else { break }
-            if case .frame(let port) = QueuedBytes(tag: tag) { frames.append((bytes, PortIndex(Int(port)))) }
-        }
-        for _ in 0..<ControlCore.puntBudget {
-            guard let (tag, bytes) = mailbox.segments.pop() else { break }
-            if case .segment(let peer) = QueuedBytes(tag: tag) { handleSegment(bytes, peer.index, now) }
+        for mailbox in mailboxes {
+            for _ in 0..<ControlCore.puntBudget {
+                guard let (tag, bytes) = mailbox.punts.pop() else { break }
+                if case .frame(let port) = QueuedBytes(tag: tag) { frames.append((bytes, PortIndex(Int(port)))) }
+            }
+            for _ in 0..<ControlCore.puntBudget {
+                guard let (tag, bytes) = mailbox.segments.pop() else { break }
+                if case .segment(let peer) = QueuedBytes(tag: tag) { handleSegment(bytes, peer.index, now) }
+            }
         }
         if !frames.isEmpty { snooper.handleFrames(frames, at: now) }
     }
@@ -77,7 +79,7 @@ extension ControlCore {
     mutating func handleMulticastTimeout(_ now: Instant) {
         // Answers that are here already count before the timers that they answer to run out.
         let due = snooper.nextTimeout
-        if due <= now && (mailbox.punts.isEmpty || now - due >= .milliseconds(200)) { snooper.handleTimeout(at: now) }
+        if due <= now && (mailboxes.allSatisfy(\.punts.isEmpty) || now - due >= .milliseconds(200)) { snooper.handleTimeout(at: now) }
         for index in peers.indices where peers[index].isUp && peers[index].channel.nextTimeout <= now {
             peers[index].channel.handleTimeout(at: now)
         }

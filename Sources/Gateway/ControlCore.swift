@@ -92,7 +92,9 @@ public struct ControlCore: Sendable {
     /// Multicast: groups, routers, queriers, and what other sites want.
     public internal(set) var snooper: Snooper
     var random: any RandomNumberGenerator & Sendable
-    let mailbox: LaneMailbox
+    /// One for each lane. Frames and segments leave through the first.
+    let mailboxes: [LaneMailbox]
+    var mailbox: LaneMailbox { mailboxes[0] }
     /// A frame of ours that found the queue to the lane full.
     var waitingFrame: SnooperFrame?
     /// Control messages of kinds that are not known here.
@@ -101,13 +103,14 @@ public struct ControlCore: Sendable {
     private var wallClockAtZero: UInt64
     private var lastTimestamp: UInt64 = 0
     var actions: [ControlAction] = []
-    /// Commands that did not fit into the lane's queue yet, in order.
-    private var held: [LaneCommand] = []
+    /// For each lane the commands that did not fit into its queue yet, in order.
+    private var held: [[LaneCommand]]
     private var listing: [MACEntry] = []
     private var listings: [(token: UInt32, rows: [MACEntry])] = []
     private var nextToken: UInt32 = 1
-    /// The listing under way.
+    /// The listing under way, and how many lanes have not said all of theirs.
     private var listingToken: UInt32?
+    private var listingLanes = 0
     private static let handshakeBudget = 64
     var limiters = Limiters()
     /// Handshakes that were refused, by any cause.
@@ -119,21 +122,32 @@ public struct ControlCore: Sendable {
         var unauthentic = RateLimiter(period: .seconds(10))
     }
 
-    /// - Parameters:
-    ///   - random: where keys come from: the system's when live, a seeded one in replay and tests.
-    ///   - wallClock: nanoseconds since 1970 at `now`.
+    /// For a gateway with one lane.
     public init(
         _ configuration: ControlConfiguration, mailbox: LaneMailbox, random: any RandomNumberGenerator & Sendable,
         wallClock: UInt64, at now: Instant
     ) {
+        self.init(configuration, mailboxes: [mailbox], random: random, wallClock: wallClock, at: now)
+    }
+
+    /// - Parameters:
+    ///   - mailboxes: one for each lane, as `LaneMailbox.make` gives them.
+    ///   - random: where keys come from: the system's when live, a seeded one in replay and tests.
+    ///   - wallClock: nanoseconds since 1970 at `now`.
+    public init(
+        _ configuration: ControlConfiguration, mailboxes: [LaneMailbox], random: any RandomNumberGenerator & Sendable,
+        wallClock: UInt64, at now: Instant
+    ) {
+        precondition(!mailboxes.isEmpty && mailboxes.count <= Limits.lanes)
         self.configuration = configuration
-        self.mailbox = mailbox
+        self.mailboxes = mailboxes
+        held = mailboxes.map { _ in [] }
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0) }
         precondition(configuration.snooping.peers == configuration.peers.count)
         let plan = ForwardingPlan(
-            board: mailbox.forwarding, ports: configuration.snooping.ports, peers: configuration.peers.count)
+            board: mailboxes[0].forwarding, ports: configuration.snooping.ports, peers: configuration.peers.count)
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
@@ -149,21 +163,10 @@ public struct ControlCore: Sendable {
     public mutating func handleEvents(at now: Instant) {
         var handshakes = 0
         snooper.beginBatch()
-        while handshakes < ControlCore.handshakeBudget, let event = mailbox.events.pop() {
-            switch event {
-            case .handshake(let datagram, let source):
-                handshakes += 1
-                handleHandshake(datagram.bytes, from: source, at: now)
-            case .confirmed(let peer, let stream, let endpoint): handleConfirmed(peer.index, stream, endpoint, now)
-            case .heard(let peer, let instant, let endpoint): handleHeard(peer.index, instant, endpoint, now)
-            case .renewalDue(let peer): peers[peer.index].nextInitiation = now
-            case .macRow(let row): listing.append(row)
-            case .macRowsEnd(let token):
-                listings.append((token, listing))
-                listing = []
-                if listingToken == token { listingToken = nil }
-            case .snoopOverflow(let ports): handleOverflow(ports, now)
-            case .vlanSeen(let vlan): handleVLAN(vlan, now)
+        for lane in mailboxes.indices {
+            while handshakes < ControlCore.handshakeBudget, let event = mailboxes[lane].events.pop() {
+                if case .handshake = event { handshakes += 1 }
+                handle(event, of: lane, now)
             }
         }
         // After the events: a peer whose segments came behind its first datagram is up by then.
@@ -171,6 +174,36 @@ public struct ControlCore: Sendable {
         snooper.endBatch(at: now)
         drive(at: now)
         flushCommands()
+    }
+
+    private mutating func handle(_ event: LaneEvent, of lane: Int, _ now: Instant) {
+        switch event {
+        case .handshake(let datagram, let source): handleHandshake(datagram.bytes, from: source, at: now)
+        case .confirmed(let peer, let stream, let endpoint):
+            handleConfirmed(peer.index, stream, endpoint, now)
+            command(.confirm(stream: stream, at: endpoint), butNot: lane)
+        case .heard(let peer, let instant, let endpoint):
+            let former = peers[peer.index].endpoint
+            handleHeard(peer.index, instant, endpoint, now)
+            if former != endpoint { command(.move(peer, to: endpoint), butNot: lane) }
+        case .renewalDue(let peer): peers[peer.index].nextInitiation = now
+        case .macRow(let row): listing.append(row)
+        case .macRowsEnd(let token): handleListingEnd(token)
+        case .snoopOverflow(let ports): handleOverflow(ports, now)
+        case .vlanSeen(let vlan): handleVLAN(vlan, now)
+        case .sighted(let entry):
+            // What does not fit is told again by and by; until then the others flood.
+            for other in mailboxes.indices where other != lane { _ = mailboxes[other].commands.push(.sighted(entry)) }
+        }
+    }
+
+    private mutating func handleListingEnd(_ token: UInt32) {
+        guard listingToken == token else { return }
+        listingLanes -= 1
+        if listingLanes > 0 { return }
+        listings.append((token, listing))
+        listing = []
+        listingToken = nil
     }
 
     /// The addresses of a peer's name, best first; empty when it could not be resolved.
@@ -207,7 +240,7 @@ public struct ControlCore: Sendable {
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
         }
-        return held.isEmpty && waitingFrame == nil ? next : .zero
+        return held.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 
     /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.
@@ -217,6 +250,7 @@ public struct ControlCore: Sendable {
         let token = nextToken
         nextToken &+= 1
         listingToken = token
+        listingLanes = mailboxes.count
         command(.listMACs(token: token))
         return token
     }
@@ -231,8 +265,12 @@ public struct ControlCore: Sendable {
     public mutating func pollMACs() -> (token: UInt32, rows: [MACEntry])? {
         guard !listings.isEmpty else { return nil }
         var answer = listings.removeFirst()
-        answer.rows.sort { ($0.vlan, $0.address) < ($1.vlan, $1.address) }
-        return answer
+        answer.rows.sort { ($0.vlan, $0.address, $1.seen) < ($1.vlan, $1.address, $0.seen) }
+        guard mailboxes.count > 1 else { return answer }
+        // Of what several lanes know, the newest sighting.
+        var rows: [MACEntry] = []
+        for row in answer.rows where rows.last?.vlan != row.vlan || rows.last?.address != row.address { rows.append(row) }
+        return (answer.token, rows)
     }
 
     public func snapshot(of peer: PeerIndex) -> PeerSnapshot {
@@ -251,13 +289,16 @@ public struct ControlCore: Sendable {
         return lastTimestamp
     }
 
-    mutating func command(_ command: LaneCommand) {
-        held.append(command)
+    /// To every lane, or to all but one.
+    mutating func command(_ command: LaneCommand, butNot excepted: Int? = nil) {
+        for lane in mailboxes.indices where lane != excepted { held[lane].append(command) }
         flushCommands()
     }
 
     private mutating func flushCommands() {
-        while let first = held.first, mailbox.commands.push(first) { held.removeFirst() }
+        for lane in mailboxes.indices {
+            while let first = held[lane].first, mailboxes[lane].commands.push(first) { held[lane].removeFirst() }
+        }
     }
 
     mutating func refuse(_ event: GatewayEvent?) {

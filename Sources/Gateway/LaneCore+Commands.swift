@@ -22,8 +22,12 @@ extension LaneCore {
             case .listMACs(let token):
                 listing = MACListing(token: token)
                 scheduleTimeout(at: now)
+            case .confirm(let stream, let endpoint): noteConfirmed(stream, endpoint)
+            case .move(let peer, let endpoint): move(peer, to: endpoint)
+            case .sighted(let entry): bridge.macs.adopt(entry, at: now)
             }
         }
+        if crossings != nil { handleCrossings(at: now) }
         bridge.forwarding.acknowledge()
         handleOutbound()
     }
@@ -31,18 +35,23 @@ extension LaneCore {
     private mutating func install(_ session: SessionInstallation, _ now: Instant) {
         let slot = StreamIdentifier.slot(of: session.localStream)
         let lane = configuration.lane
-        guard slot < sessions.count, session.peer.index < bridge.links.count,
-            let receiveKey = SessionKey(session.cipher, session.receiveKey.forLane(lane)),
+        guard slot < sessions.count, session.peer.index < bridge.links.count, session.remoteLanes <= Limits.lanes,
             let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane))
         else { return }
+        for origin in 0..<Int(session.remoteLanes) where origins.lane(of: origin) == lane {
+            guard let key = SessionKey(session.cipher, session.receiveKey.forLane(UInt16(origin))) else { return }
+            let place = origins.place(of: origin)
+            streams[slot * origins.places + place].install(key)
+            reassemblers[session.peer.index * origins.places + place].open()
+        }
         let sender = StreamSender(
             key: sendKey, stream: session.remoteStream, originTag: lane, renewAfter: session.renewAfter)
         let peer = session.peer.index
         guard session.isConfirmed else {
-            sessions[slot].install(session, key: receiveKey, sender: sender)
+            sessions[slot].install(session, sender: sender)
             return
         }
-        sessions[slot].install(session, key: receiveKey, sender: nil)
+        sessions[slot].install(session, sender: nil)
         bridge.links[peer].install(
             sender, session: session.localStream, generation: session.generation, endpoint: session.endpoint)
         bridge.links[peer].isUp = true
@@ -57,6 +66,19 @@ extension LaneCore {
         let peer = sessions[slot].peer.index
         if bridge.links[peer].session == stream { bridge.links[peer].removeSender() }
         sessions[slot].clear()
+        for place in 0..<origins.places { streams[slot * origins.places + place].clear() }
+    }
+
+    /// Another lane has heard under the session: the other side holds the keys.
+    private mutating func noteConfirmed(_ stream: UInt32, _ endpoint: Endpoint) {
+        let slot = StreamIdentifier.slot(of: stream)
+        guard slot < sessions.count, sessions[slot].stream == stream, !sessions[slot].isConfirmed else { return }
+        beginSealing(slot, endpoint)
+    }
+
+    private mutating func move(_ peer: PeerIndex, to endpoint: Endpoint) {
+        guard peer.index < bridge.links.count, bridge.links[peer.index].endpoint != endpoint else { return }
+        bridge.links[peer.index].move(to: endpoint)
     }
 
     private mutating func setPeer(_ peer: PeerIndex, _ isUp: Bool) {

@@ -17,6 +17,26 @@ import Switching
 import Tunnels
 import Wire
 
+/// Which lane here takes what a lane of a peer's has sealed. Lane *i* of *n* takes the origin tags *i*, *i + n*, *i + 2n* and so on,
+/// each of which has a place there. Tables, since dividing costs more.
+struct OriginMap: BitwiseCopyable, Sendable {
+    /// Places of each lane.
+    let places: Int
+    private var lanes: InlineArray<8, UInt8>
+    private var placeOf: InlineArray<8, UInt8>
+
+    init(lanes count: Int) {
+        precondition(count > 0 && count <= Limits.lanes && Limits.lanes == 8)
+        places = (Limits.lanes + count - 1) / count
+        lanes = InlineArray { UInt8($0 % count) }
+        placeOf = InlineArray { UInt8($0 / count) }
+    }
+
+    /// Precondition: `origin` is below `Limits.lanes`, as it is for that of every session.
+    func lane(of origin: Int) -> UInt16 { UInt16(lanes[origin]) }
+    func place(of origin: Int) -> Int { Int(placeOf[origin]) }
+}
+
 /// What a lane is made with.
 public struct LaneConfiguration: Sendable {
     public var ports: Int
@@ -73,14 +93,24 @@ public struct LaneCore: ~Copyable {
     // The mailbox's parts, held here so that reaching them counts no references.
     let events: SPSCQueue<LaneEvent>
     let commands: SPSCQueue<LaneCommand>
+    let crossings: LaneCrossings?
     private let outbound: ByteQueue
     private let board: CounterBoard
     var sessions: FixedArray<ReceiveSession>
-    private var reassemblers: FixedArray<Reassembler>
+    /// For each session, then for each lane of the other side whose datagrams come to this lane.
+    var streams: FixedArray<ReceiveStream>
+    /// For each peer, then likewise.
+    var reassemblers: FixedArray<Reassembler>
+    /// Which of the lanes here has the datagrams of a lane of a peer's, and in which of its places.
+    let origins: OriginMap
     /// Segments of a super-frame, one at a time.
     private var segment: OwnedBytes
-    /// What control sends, one message at a time.
-    private var scratch: OwnedBytes
+    /// What control sends, one message at a time; what goes to another lane likewise.
+    var scratch: OwnedBytes
+    /// What came from another lane; there are none where it is `nil`.
+    var foreign: OwnedBytes?
+    /// Lanes that were handed datagrams, one bit each.
+    var crossed: UInt16 = 0
     /// When something must be done though nothing arrives.
     public private(set) var nextTimeout = Instant.zero
     var listing: MACListing?
@@ -89,7 +119,7 @@ public struct LaneCore: ~Copyable {
     private var isActive = false
 
     /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
-    private static let headroom = 80 * 1024
+    static let headroom = 80 * 1024
     /// Frames that one call can bring: a 64 KB run of datagrams full of the shortest frames.
     private static let frameHeadroom = 65_536 / (Limits.runtBytes + PackingLayout.recordHeaderBytes)
     /// MAC entries that one timeout removes at most.
@@ -100,11 +130,19 @@ public struct LaneCore: ~Copyable {
         self.configuration = configuration
         events = mailbox.events
         commands = mailbox.commands
+        crossings = mailbox.crossings
+        let origins = OriginMap(lanes: mailbox.crossings?.lanes ?? 1)
+        self.origins = origins
         board = mailbox.board
         outbound = mailbox.outbound
         bridge = Bridge(configuration, mailbox: mailbox, secret: secret)
-        reassemblers = FixedArray(count: configuration.peers) { _ in Reassembler(datagramSize: Limits.frameBytes) }
-        sessions = FixedArray(count: configuration.peers * StreamIdentifier.slotsPerPeer) { _ in ReceiveSession() }
+        reassemblers = FixedArray(count: configuration.peers * origins.places) { _ in
+            Reassembler(datagramSize: Limits.frameBytes)
+        }
+        let slots = configuration.peers * StreamIdentifier.slotsPerPeer
+        sessions = FixedArray(count: slots) { _ in ReceiveSession() }
+        streams = FixedArray(count: slots * origins.places) { _ in ReceiveStream() }
+        foreign = mailbox.crossings == nil ? nil : OwnedBytes(count: ByteQueue.messageLimit)
         segment = OwnedBytes(count: Limits.frameBytes)
         scratch = OwnedBytes(count: mailbox.outbound.largestMessage)
     }
@@ -194,16 +232,21 @@ public struct LaneCore: ~Copyable {
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.stream, as: UInt32.self))
         let counter = unsafe UInt64(
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.counter, as: UInt64.self))
+        let origin = unsafe Int(
+            UInt16(bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self)))
         let slot = StreamIdentifier.slot(of: stream)
-        guard slot < sessions.count, sessions[slot].stream == stream, stream != 0 else {
+        guard slot < sessions.count, sessions[slot].stream == stream, stream != 0, origin < sessions[slot].origins else {
             return bridge.counters.add(.unknownStream)
         }
-        guard sessions[slot].window.accepts(counter) else { return bridge.counters.add(.replayed) }
-        guard sessions[slot].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
-        let isNewest = sessions[slot].window.isNewest(counter)
+        let lane = origins.lane(of: origin)
+        if lane != configuration.lane { return cross(datagram.bytes, from: source, to: Int(lane)) }
+        let place = slot &* origins.places &+ origins.place(of: origin)
+        guard streams[place].window.accepts(counter) else { return bridge.counters.add(.replayed) }
+        guard streams[place].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
+        let isNewest = streams[place].window.isNewest(counter)
         let peer = sessions[slot].peer
         if isNewest {
-            let gap = sessions[slot].window.gap(before: counter)
+            let gap = streams[place].window.gap(before: counter)
             if gap > 0 {
                 bridge.counters.add(.lostOnWAN, gap)
                 bridge.counters.add(peer, .datagramsLost, gap)
@@ -211,12 +254,22 @@ public struct LaneCore: ~Copyable {
         } else {
             bridge.counters.takeBackLoss(peer)
         }
-        sessions[slot].window.mark(counter)
+        streams[place].window.mark(counter)
         bridge.counters.add(peer, .datagramsIn)
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
         if !sessions[slot].isConfirmed { confirm(slot, source) }
         noteHeard(peer, isNewest, source, now)
-        unpack(datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes)), peer, stream, counter, now)
+        let text = datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes))
+        let pieces = peer.index &* origins.places &+ origins.place(of: origin)
+        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, now: now))
+    }
+
+    /// Where in which stream a datagram stands.
+    private struct Stretch: BitwiseCopyable {
+        var reassembler: Int
+        var stream: UInt32
+        var counter: UInt64
+        var now: Instant
     }
 
     /// The other side has shown that it holds an installed session's keys: seal with them from here on.
@@ -226,6 +279,12 @@ public struct LaneCore: ~Copyable {
         guard events.push(.confirmed(peer, stream: sessions[slot].stream, at: source)) else {
             return bridge.counters.add(.puntQueueFull)
         }
+        beginSealing(slot, source)
+    }
+
+    /// Seals with a session's keys from here on, if it was not done before.
+    mutating func beginSealing(_ slot: Int, _ source: Endpoint) {
+        let peer = sessions[slot].peer
         sessions[slot].isConfirmed = true
         let sender = sessions[slot].takeSender()
         // A first datagram may be late: a session that is newer than this one goes on sealing.
@@ -246,32 +305,32 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ stream: UInt32, _ counter: UInt64, _ now: Instant) {
-        guard var cursor = reassemblers[peer.index].begin(text, stream: stream, counter: counter, at: now) else {
-            return bridge.counters.add(.malformedPacking)
-        }
+    private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ at: Stretch) {
+        guard
+            var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.now)
+        else { return bridge.counters.add(.malformedPacking) }
         // A record that ends at this datagram's start comes before those that begin in it.
-        deliverJoined(peer, stream, counter, now)
+        deliverJoined(peer, at)
         while true {
-            switch reassemblers[peer.index].next(&cursor, text, stream: stream, counter: counter, at: now) {
+            switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.now) {
             case .record(.frame, let offset, let count):
-                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, now)
+                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.now)
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
             case .skipped: break
-            case .partial: deliverJoined(peer, stream, counter, now)
+            case .partial: deliverJoined(peer, at)
             case .malformed: return bridge.counters.add(.malformedPacking)
             case .end: return
             }
         }
     }
 
-    private mutating func deliverJoined(_ peer: PeerIndex, _ stream: UInt32, _ counter: UInt64, _ now: Instant) {
-        while let (kind, count) = reassemblers[peer.index].join(stream: stream, counter: counter, at: now) {
+    private mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
+        while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.now) {
             if kind == .frame {
-                bridge.switchFromPeer(joinedIn: reassemblers, count: count, peer, now)
+                bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.now)
             } else {
-                bridge.punt(segmentIn: reassemblers, count: count, from: peer)
+                bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }
         }
     }
@@ -280,11 +339,7 @@ public struct LaneCore: ~Copyable {
 
     /// True when another call might bring more than there is room for: finish the batch and drain before it.
     public var wantsDrain: Bool {
-        if !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom) { return true }
-        for index in 0..<bridge.dirtyCount where !bridge.links[Int(bridge.dirty[index])].hasRoom(for: LaneCore.headroom) {
-            return true
-        }
-        return false
+        bridge.isLinkFull || !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom)
     }
 
     /// Seals what is still open. Nothing waits for a fuller datagram, nor for more frames of a run.
@@ -387,6 +442,7 @@ public struct LaneCore: ~Copyable {
     public mutating func drained() {
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
+        bridge.isLinkFull = false
         bridge.removeFrames()
     }
 
@@ -410,10 +466,12 @@ public struct LaneCore: ~Copyable {
     public mutating func handleTimeout(at now: Instant) {
         var next = now + .seconds(1)
         var lost: UInt64 = 0
-        for index in 0..<bridge.links.count {
+        for index in 0..<reassemblers.count {
             reassemblers[index].handleTimeout(at: now)
             lost &+= reassemblers[index].lost
             if reassemblers[index].isWaiting { next = min(next, now + Reassembler.patience / 2) }
+        }
+        for index in 0..<bridge.links.count {
             guard bridge.links[index].hasSender else { continue }
             if now >= bridge.links[index].sent + configuration.keepalive { keepAlive(index, now) }
             next = min(next, bridge.links[index].sent + configuration.keepalive)

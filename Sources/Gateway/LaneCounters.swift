@@ -123,3 +123,13 @@ public struct LaneCounters: ~Copyable {
         for index in 0..<totals.count { board.store(totals[index], at: index) }
     }
 }
+
+extension CounterLayout {
+    /// The totals of all lanes together: sums, but for what every lane holds alike.
+    public func combine(_ boards: [CounterBoard]) -> [UInt64] {
+        var totals = [UInt64](repeating: 0, count: count)
+        for index in 0..<count { totals[index] = boards.reduce(0) { $0 &+ $1.load(index) } }
+        totals[self.index(.macs)] = boards.map { $0.load(self.index(.macs)) }.max() ?? 0
+        return totals
+    }
+}

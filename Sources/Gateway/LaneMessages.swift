@@ -1,8 +1,10 @@
 // What a lane and control say to each other, as plain values over bounded queues. A lane never waits for control, and
-// control never touches what a lane owns.
+// control never touches what a lane owns. Lanes know of each other only what control passes on, and the datagrams that came
+// to the wrong one of them.
 //
 //     lane ---- LaneEvent ----> control        punts, sightings, counts
-//     lane <--- LaneCommand --- control        keys, states, questions
+//     lane <--- LaneCommand --- control        keys, states, questions, what other lanes have seen
+//     lane ---- datagrams ----> lane           `LaneCrossings`
 
 import Basics
 import Buffers
@@ -48,6 +50,8 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case snoopOverflow(PortSet)
     /// The first frame of a VLAN.
     case vlanSeen(VLAN)
+    /// A host was seen that the other lanes may not know, or not there.
+    case sighted(MACEntry)
 }
 
 /// What a message in the two byte queues between a lane and control is.
@@ -79,6 +83,8 @@ public struct SessionInstallation: Sendable, BitwiseCopyable {
     public var sendKey: Key256
     public var receiveKey: Key256
     public var cipher: Cipher
+    /// The other side's lanes: origin tags are below.
+    public var remoteLanes: UInt8 = 1
     /// Whether the other side is known to hold the keys: true for the initiator.
     public var isConfirmed: Bool
     public var endpoint: Endpoint
@@ -96,6 +102,12 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     /// Frames are sent to a peer only while it is up; a peer that goes down takes its MAC entries with it.
     case setPeer(PeerIndex, isUp: Bool)
     case listMACs(token: UInt32)
+    /// Another lane has heard from the other side under a session, and from where.
+    case confirm(stream: UInt32, at: Endpoint)
+    /// Another lane has heard the peer elsewhere.
+    case move(PeerIndex, to: Endpoint)
+    /// Another lane has seen a host.
+    case sighted(MACEntry)
 }
 
 /// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.
@@ -110,26 +122,49 @@ public final class LaneMailbox: Sendable {
     let segments: ByteQueue
     /// Control to lane: frames for ports, segments for peers.
     let outbound: ByteQueue
-    /// Control publishes, the lane reads: where multicast goes. The lane counts, control reads: what was forwarded.
+    /// Control publishes, the lanes read: where multicast goes. Each lane counts, control reads: what was forwarded.
     let forwarding: ForwardingBoard
+    /// The lane's number.
+    public let lane: Int
+    /// To and from the other lanes; `nil` where there are none.
+    let crossings: LaneCrossings?
 
     /// Places of `events` that neither handshakes nor rows of a listing may take: a flood of those must not keep control from
     /// hearing that a peer is there.
     static let reserve = 1024
 
     /// True while the lane has something to do for control.
-    public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty }
+    public var hasWorkForLane: Bool { !commands.isEmpty || !outbound.isEmpty || hasCrossings }
+    /// True while datagrams wait that came to another lane.
+    public var hasCrossings: Bool { crossings?.isWaiting(for: lane) ?? false }
     /// True while frames or segments of control's wait for the lane.
     public var hasFramesForLane: Bool { !outbound.isEmpty }
     /// True while control has something to hear.
     public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty || !segments.isEmpty }
 
+    /// For the only lane of a gateway.
     /// - Parameter secret: keys the hashes of the forwarding table.
-    public init(ports: Int, peers: Int, secret: HashSecret) {
+    public convenience init(ports: Int, peers: Int, secret: HashSecret) {
+        self.init(ports: ports, peers: peers, lane: 0, forwarding: ForwardingBoard(secret: secret), crossings: nil)
+    }
+
+    /// One for each of `lanes`, 1 to `Limits.lanes`.
+    public static func make(lanes: Int, ports: Int, peers: Int, secret: HashSecret) -> [LaneMailbox] {
+        precondition(lanes >= 1 && lanes <= Limits.lanes)
+        let forwarding = ForwardingBoard(readers: lanes, secret: secret)
+        let crossings = lanes > 1 ? LaneCrossings(lanes: lanes) : nil
+        return (0..<lanes).map {
+            LaneMailbox(ports: ports, peers: peers, lane: $0, forwarding: forwarding, crossings: crossings)
+        }
+    }
+
+    private init(ports: Int, peers: Int, lane: Int, forwarding: ForwardingBoard, crossings: LaneCrossings?) {
         punts = ByteQueue(capacity: 1 << 20)
         segments = ByteQueue(capacity: 1 << 20)
         outbound = ByteQueue(capacity: 1 << 20)
-        forwarding = ForwardingBoard(secret: secret)
+        self.forwarding = forwarding
+        self.lane = lane
+        self.crossings = crossings
         layout = CounterLayout(ports: ports, peers: peers)
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)

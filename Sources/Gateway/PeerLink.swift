@@ -139,36 +139,45 @@ struct PeerLink: ~Copyable {
     }
 }
 
-/// What opens one session's datagrams. An empty place has stream 0.
+/// What a lane knows of one session. An empty place has stream 0.
 struct ReceiveSession: ~Copyable {
     var stream: UInt32 = 0
     var peer = PeerIndex(0)
     var isConfirmed = false
     private(set) var generation: UInt64 = 0
-    var window = ReplayWindow()
-    private var key: SessionKey?
+    /// The other side's lanes: origin tags are below.
+    private(set) var origins = 0
     /// What will seal once the session is confirmed.
     private var sender: StreamSender?
 
-    mutating func install(
-        _ session: SessionInstallation, key: consuming SessionKey, sender: consuming StreamSender?
-    ) {
+    mutating func install(_ session: SessionInstallation, sender: consuming StreamSender?) {
         stream = session.localStream
         generation = session.generation
         peer = session.peer
         isConfirmed = session.isConfirmed
-        self.key = consume key
+        origins = Int(session.remoteLanes)
         self.sender = consume sender
-        window.reset()
     }
 
     mutating func clear() {
         stream = 0
-        key = nil
         sender = nil
     }
 
     mutating func takeSender() -> StreamSender? { sender.take() }
+}
+
+/// What opens the datagrams that one lane of the other side has sealed under one session. An empty place accepts nothing.
+struct ReceiveStream: ~Copyable {
+    var window = ReplayWindow.closed
+    private var key: SessionKey?
+
+    mutating func install(_ key: consuming SessionKey) {
+        self.key = consume key
+        if window.isClosed { window = ReplayWindow() } else { window.reset() }
+    }
+
+    mutating func clear() { key = nil }
 
     func open(_ datagram: inout MutableRawSpan, counter: UInt64) -> Bool {
         switch key {

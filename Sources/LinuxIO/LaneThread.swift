@@ -3,6 +3,9 @@
 import CLinux
 import Glibc
 
+/// Processors that this process may run on.
+public func usableProcessors() -> Int { max(Int(cwl_processors()), 1) }
+
 /// A running thread. Join it, or let it go: one that is never joined runs on by itself.
 public struct LaneThread: ~Copyable {
     /// The longest name that Linux keeps, in octets.

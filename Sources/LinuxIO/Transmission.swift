@@ -290,7 +290,7 @@ extension cwl_virtio {
 /// `count` messages of up to two parts each, a virtio header and a frame, and the arena's record that each of them is. The
 /// memory that a part points at is lent: whoever fills the list keeps it alive until the list has been sent.
 @safe
-private struct MessageList: ~Copyable, @unchecked Sendable {
+struct MessageList: ~Copyable, @unchecked Sendable {
     /// Octets from one virtio header to the next: ten, aligned.
     static let headerStride = 16
 

@@ -71,11 +71,11 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     ///   - bind: an IPv4 endpoint, or an IPv6 one; the IPv6 wildcard takes datagrams of both families.
     ///   - receiveBuffer: octets of payload that may wait in the kernel, as far as the machine allows.
     ///   - sendBuffer: likewise, to be sent.
-    ///   - offload: false to do without segmentation and coalescing.
+    ///   - segmentation, coalescing: false to do without.
     ///   - isShared: whether other sockets are bound to the same endpoint; see `steer`.
     public init(
-        bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20, offload: Bool = true,
-        isShared: Bool = false
+        bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20,
+        segmentation: Bool = true, coalescing: Bool = true, isShared: Bool = false
     ) throws(IOError) {
         let name = endpoint.description
         let isIPv4 = endpoint.ipv4 != nil
@@ -99,8 +99,8 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         try check(unsafe cwl_udp_local(socket.raw, &address), "read the local address", name)
 
         localEndpoint = Endpoint(address) ?? endpoint
-        hasSegmentation = offload && cwl_udp_can_segment(socket.raw) >= 0
-        hasCoalescing = offload && cwl_udp_coalesce(socket.raw) >= 0
+        hasSegmentation = segmentation && cwl_udp_can_segment(socket.raw) >= 0
+        hasCoalescing = coalescing && cwl_udp_coalesce(socket.raw) >= 0
         self.isIPv4 = isIPv4
         self.socket = socket
         outgoing = ScatterList(count: UDPSocket.segmentLimit)

@@ -93,11 +93,29 @@ extension GatewaySettings {
 
     private static let machineKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
+            "lanes", .laneCount, \.machine.lanes, inReplay: noThreads,
+            "How many threads carry frames; `auto` is one below 4 processors, then half of them, at most 4."),
+        SettingKey(
+            "lane.cpus", .processors, \.machine.laneProcessors, inReplay: noThreads,
+            "The processor of each lane, in their order; `any` leaves it to the system."),
+        SettingKey(
             "lane.wait", .word, \.machine.laneWait, inReplay: noThreads,
             "What a lane does while nothing comes: `sleep`, or `poll`, which keeps a processor busy and saves the time to wake."),
         SettingKey(
             "cpu.wake-up", .word, \.machine.wakeUp, inReplay: noThreads,
             "`fast` keeps idle processors from deep sleep while there is traffic; `normal` leaves them alone."),
+        SettingKey(
+            "offload.send", .boolean, \.machine.segmentsDatagrams, inReplay: noSockets,
+            "Whether the kernel cuts what goes to a peer into datagrams (UDP_SEGMENT)."),
+        SettingKey(
+            "offload.receive", .boolean, \.machine.joinsDatagrams, inReplay: noSockets,
+            "Whether the kernel joins datagrams of a peer (UDP_GRO)."),
+        SettingKey(
+            "offload.deliver", .boolean, \.machine.joinsFrames, inReplay: noSockets,
+            "Whether frames of one flow leave for a packet port as one super-frame, which the kernel or the card cuts."),
+        SettingKey(
+            "offload.bypass-queue", .boolean, \.machine.bypassesQueue, inReplay: noSockets,
+            "Whether frames for a packet port pass by the device's queueing discipline."),
     ]
 
     /// Why a scenario cannot set a key: what stands in for it in a replay.

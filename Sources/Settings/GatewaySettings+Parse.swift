@@ -62,6 +62,7 @@ private struct GatewayCheck {
         checkPorts()
         checkPeers()
         checkTuning()
+        checkLanes()
     }
 
     // MARK: - What is complete
@@ -157,6 +158,21 @@ private struct GatewayCheck {
         check.run()
         reading.diagnostics += check.errors
         warnings += check.warnings
+    }
+
+    private mutating func checkLanes() {
+        let (lanes, processors) = (draft.machine.lanes, draft.machine.laneProcessors)
+        if let lanes, lanes > 1, let name = draft.ports.keys.sorted().first(where: { draft.ports[$0]?.kind ?? .packet != .packet }) {
+            reading.report(
+                at: "lanes", "lanes: \(lanes) lanes cannot share the port \(name)", hint: "only ports of kind packet can be shared")
+        }
+        guard !processors.isEmpty else { return }
+        if lanes == nil {
+            reading.report(at: "lane.cpus", "lane.cpus: there is one for each lane", hint: "set lanes = \(processors.count)")
+        } else if let lanes, lanes != processors.count {
+            reading.report(
+                at: "lane.cpus", "lane.cpus: \(processors.count) processors for \(lanes) lanes", hint: "one for each lane")
+        }
     }
 
     private mutating func checkCount(of what: String, _ names: [KeyName], limit: Int) {

@@ -77,8 +77,27 @@ public struct SiteTuning: Hashable, Sendable {
 
 /// How the gateway uses the machine that it runs on. `init()` has every default.
 public struct MachineTuning: Hashable, Sendable {
+    /// `nil` for as many as the machine is good for.
+    public var lanes: Int?
+    /// The processor of each lane; empty where the system chooses.
+    public var laneProcessors: [Int] = []
     public var laneWait = LaneWait.sleep
     public var wakeUp = WakeUpChoice.fast
+    /// Whether the kernel cuts what is sent to a peer into datagrams (UDP_SEGMENT).
+    public var segmentsDatagrams = true
+    /// Whether the kernel joins datagrams of a peer (UDP_GRO).
+    public var joinsDatagrams = true
+    /// Whether frames of one flow leave for the LAN as super-frames.
+    public var joinsFrames = true
+    /// Whether frames for the LAN pass by the device's queueing discipline.
+    public var bypassesQueue = false
+
+    /// The lanes of a machine with so many processors, whose ports are of these kinds: one below 4 processors, then a half, at most
+    /// 4, since the hosts' side of the machine needs some too. Only packet ports can be shared by lanes.
+    public func laneCount(processors: Int, ports: [PortKind]) -> Int {
+        guard ports.allSatisfy({ $0 == .packet }) else { return 1 }
+        return lanes ?? (processors < 4 ? 1 : min(processors / 2, 4))
+    }
 
     public init() {}
 }

@@ -64,6 +64,8 @@ public struct MACTable: ~Copyable {
         var older: Int32 = -1
         /// `vacant` on the free list.
         var location: UInt16 = Entry.vacant
+        /// When the other lanes were told, in seconds, and one more; 0 when they were not. Only where the table is shared.
+        var told: UInt32 = 0
 
         static let vacant = UInt16.max
     }
@@ -80,8 +82,18 @@ public struct MACTable: ~Copyable {
         case learned
         case refreshed
         case moved(from: Location)
+        /// Seen again, and it is time that the other lanes hear of it. Only where the table is shared.
+        case refreshedLate
         /// A group or zero address, which is nobody's.
         case ignored
+
+        /// Whether other lanes are to be told.
+        @inlinable public var isNews: Bool {
+            switch self {
+            case .learned, .moved, .refreshedLate: true
+            case .refreshed, .ignored: false
+            }
+        }
     }
 
     /// The most entries it holds.
@@ -96,6 +108,8 @@ public struct MACTable: ~Copyable {
 
     /// A sighting closer than this to the last one changes nothing: keeps the hot path from writing.
     private let granularity: Interval
+    /// How often other lanes hear of a host that stays, in seconds; 0 where there are none.
+    private let tellPeriod: UInt32
     private let secret: HashSecret
     private var index: HashIndex
     private var entries: FixedArray<Entry>
@@ -105,12 +119,14 @@ public struct MACTable: ~Copyable {
     /// - Parameters:
     ///   - limit: entries; at least 1.
     ///   - locations: `Location.count(peers:)`.
-    public init(limit: Int, ageing: Interval, locations: Int, secret: HashSecret) {
+    ///   - isShared: whether other tables are to know the same hosts: see `Outcome.isNews` and `adopt`.
+    public init(limit: Int, ageing: Interval, locations: Int, secret: HashSecret, isShared: Bool = false) {
         precondition(limit > 0 && limit <= 1 << 24)
         self.limit = limit
         self.ageing = ageing
         self.secret = secret
         granularity = min(.seconds(1), ageing / 64)
+        tellPeriod = isShared ? UInt32(clamping: max(ageing.nanoseconds / 8_000_000_000, 1)) : 0
         index = HashIndex(entries: limit)
         entries = FixedArray(count: limit) { place in
             var entry = Entry()
@@ -144,14 +160,46 @@ public struct MACTable: ~Copyable {
         }
         let former = entries[place].location
         if former == location.rawValue {
-            if now - entries[place].seen >= granularity { touch(place, now) }
-            return .refreshed
+            guard now - entries[place].seen >= granularity else { return .refreshed }
+            touch(place, now)
+            return tellPeriod > 0 && isDueToTell(place, now) ? .refreshedLate : .refreshed
         }
         unlink(place)
         entries[place].seen = now
         link(place, to: location.rawValue)
+        noteTold(place, now)
         moves &+= 1
         return .moved(from: Location(rawValue: former))
+    }
+
+    // MARK: Sharing
+
+    /// Takes over what another table has learned, unless this one knows better.
+    public mutating func adopt(_ entry: MACEntry, at now: Instant) {
+        let key = MACTable.key(entry.address, entry.vlan)
+        if let place = find(key), entries[place].seen >= entry.seen { return }
+        // Counts as seen now, since a location's list is in order of sightings.
+        _ = learn(entry.address, on: entry.vlan, from: entry.location, at: now)
+    }
+
+    /// The others could not be told of what was learned last: they are with the next sighting that counts.
+    public mutating func noteUntold(_ address: MACAddress, on vlan: VLAN) {
+        if let place = find(MACTable.key(address, vlan)) { entries[place].told = 0 }
+    }
+
+    private mutating func isDueToTell(_ place: Int, _ now: Instant) -> Bool {
+        let told = entries[place].told
+        if told > 0 && MACTable.second(now) &- told < tellPeriod { return false }
+        noteTold(place, now)
+        return true
+    }
+
+    private mutating func noteTold(_ place: Int, _ now: Instant) {
+        if tellPeriod > 0 { entries[place].told = MACTable.second(now) }
+    }
+
+    private static func second(_ now: Instant) -> UInt32 {
+        UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000_000) &+ 1
     }
 
     /// Removes entries that are too old, at most `budget` of them. Returns how many went.
@@ -210,6 +258,7 @@ public struct MACTable: ~Copyable {
         entries[place].key = key
         entries[place].seen = now
         link(place, to: location.rawValue)
+        noteTold(place, now)
         index.insert(hash, entry: place)
         count &+= 1
     }

@@ -136,6 +136,9 @@ static inline void cwl_yield(void) { (void)sched_yield(); }
 /// if this worked.
 int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void *context);
 
+/// Processors that the calling thread may run on.
+int64_t cwl_processors(void);
+
 /// Names the calling thread; at most 15 octets.
 int64_t cwl_thread_set_name(const char *name);
 
