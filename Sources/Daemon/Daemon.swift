@@ -42,6 +42,9 @@ public final class Daemon: Sendable {
         var configuration = LaneConfiguration(
             settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
         configuration.portAddresses = ports.addresses
+        // The lane takes out the ports that cannot.
+        configuration.coalescing = PortSet(first: settings.ports.count)
+        configuration.coalescingUDP = configuration.coalescing
         let core = LaneCore(
             configuration, mailbox: mailbox, secret: HashSecret(using: &random))
         let now = MonotonicClock.now()

@@ -24,6 +24,8 @@ protocol FramePort: ~Copyable {
     static var truncation: DropReason { get }
     /// Sends the frames of `arena` that go to `port`.
     mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult
+    /// Which super-frames `transmit` is worth giving: none, if the port has to be given every frame as it is.
+    var transmitOffload: TransmitOffload { get }
     func isUp() -> Bool
     /// True when the device was removed: the port is of no use then.
     var isGone: Bool { get }
@@ -44,6 +46,8 @@ extension TAPPort: FramePort {
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 
+    var transmitOffload: TransmitOffload { [] }
+
     /// A TAP device has no counter of its own for this.
     mutating func drops() -> UInt64 { 0 }
 }
@@ -56,6 +60,7 @@ extension LivePort: FramePort {
     mutating func lendFrame() -> MutableRawSpan { frame }
 
     var offload: FrameOffload { .none }
+    var transmitOffload: TransmitOffload { [] }
     var isGone: Bool { failure != nil }
     func isUp() -> Bool { !isGone && interfaceExists(device) }
 

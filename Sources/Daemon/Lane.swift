@@ -70,6 +70,10 @@ struct Lane: ~Copyable {
         for index in 0..<ports.packets.count { try poller.add(ports.packets[index].port.fileDescriptor, token: Token.other) }
         for index in 0..<ports.taps.count { try poller.add(ports.taps[index].port.fileDescriptor, token: Token.other) }
         for index in 0..<ports.lives.count { try poller.add(ports.lives[index].port.fileDescriptor, token: Token.other) }
+        // Before the first frame: what is joined must not meet a port that takes it for one long frame.
+        for index in 0..<ports.packets.count { Lane.noteOffload(ports.packets[index], &core) }
+        for index in 0..<ports.taps.count { Lane.noteOffload(ports.taps[index], &core) }
+        for index in 0..<ports.lives.count { Lane.noteOffload(ports.lives[index], &core) }
         self.poller = poller
         self.core = core
         self.socket = socket
@@ -220,6 +224,14 @@ struct Lane: ~Copyable {
         // The descriptor of a device that was removed stays readable for ever.
         if placed.port.isGone { poller.remove(placed.port.fileDescriptor) }
         core.handlePortState(placed.index, isUp: placed.port.isUp(), captureDrops: placed.port.drops())
+        noteOffload(placed, &core)
+    }
+
+    private static func noteOffload<Port: FramePort & ~Copyable>(
+        _ placed: borrowing PlacedPort<Port>, _ core: inout LaneCore
+    ) {
+        let offload = placed.port.transmitOffload
+        core.handleCoalescing(placed.index, tcp: offload.contains(.tcp), udp: offload.contains(.udp))
     }
 }
 
