@@ -40,7 +40,6 @@ public final class Daemon: Sendable {
         let mailboxes = LaneMailbox.make(
             lanes: count, ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
         let addresses = parts[0].ports.addresses
-        let (tcp, udp) = settings.machine.joinsFrames ? parts[0].ports.coalescing : (.none, .none)
         var wakeUps: [WakeUp.Handle] = []
         for lane in 0..<count { wakeUps.append(parts[lane].wakeUp.handle) }
         links = mailboxes.map { LaneLink(mailbox: $0, lane: wakeUps[$0.lane], control: controlWake.handle) }
@@ -51,8 +50,9 @@ public final class Daemon: Sendable {
                 settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
             configuration.lane = UInt16(lane)
             configuration.portAddresses = addresses
-            configuration.coalescing = tcp
-            configuration.coalescingUDP = udp
+            // The lane takes out the ports that cannot.
+            if settings.machine.joinsFrames { configuration.coalescing = PortSet(first: settings.ports.count) }
+            configuration.coalescingUDP = configuration.coalescing
             let core = LaneCore(configuration, mailbox: mailboxes[lane], secret: HashSecret(using: &random))
             let part = parts.take(lane)
             lanes.append(

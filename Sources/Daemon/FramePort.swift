@@ -26,6 +26,8 @@ protocol FramePort: ~Copyable {
     mutating func transmit(_ arena: borrowing FrameArena, port: PortIndex) -> TransmitResult
     /// Takes an error of the descriptor's, where that does not go away by itself.
     func clearError()
+    /// Which super-frames `transmit` is worth giving: none, if the port has to be given every frame as it is.
+    var transmitOffload: TransmitOffload { get }
     func isUp() -> Bool
     /// True when the device was removed: the port is of no use then.
     var isGone: Bool { get }
@@ -47,6 +49,7 @@ extension TAPPort: FramePort {
     mutating func lendFrame() -> MutableRawSpan { frame }
 
     func clearError() {}
+    var transmitOffload: TransmitOffload { [] }
 
     /// A TAP device has no counter of its own for this.
     mutating func drops() -> UInt64 { 0 }
@@ -61,6 +64,7 @@ extension LivePort: FramePort {
 
     func clearError() {}
     var offload: FrameOffload { .none }
+    var transmitOffload: TransmitOffload { [] }
     var isGone: Bool { failure != nil }
     func isUp() -> Bool { !isGone && interfaceExists(device) }
 

@@ -107,6 +107,10 @@ struct Lane: ~Copyable {
         }
         for index in 0..<ports.taps.count { try poller.addEdge(ports.taps[index].port.fileDescriptor, token: Token.port) }
         for index in 0..<ports.lives.count { try poller.addEdge(ports.lives[index].port.fileDescriptor, token: Token.port) }
+        // Before the first frame: what is joined must not meet a port that takes it for one long frame.
+        for index in 0..<ports.packets.count { Lane.noteOffload(ports.packets[index], &core) }
+        for index in 0..<ports.taps.count { Lane.noteOffload(ports.taps[index], &core) }
+        for index in 0..<ports.lives.count { Lane.noteOffload(ports.lives[index], &core) }
         self.poller = poller
         self.alarm = alarm
         self.wait = wait
@@ -313,6 +317,14 @@ struct Lane: ~Copyable {
         if placed.port.isGone { poller.remove(placed.port.fileDescriptor) }
         placed.port.clearError()
         core.handlePortState(placed.index, isUp: placed.port.isUp(), captureDrops: placed.port.drops())
+        noteOffload(placed, &core)
+    }
+
+    private static func noteOffload<Port: FramePort & ~Copyable>(
+        _ placed: borrowing PlacedPort<Port>, _ core: inout LaneCore
+    ) {
+        let offload = placed.port.transmitOffload
+        core.handleCoalescing(placed.index, tcp: offload.contains(.tcp), udp: offload.contains(.udp))
     }
 }
 

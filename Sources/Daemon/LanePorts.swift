@@ -42,16 +42,6 @@ extension LanePorts {
         for index in 0..<packets.count { try packets[index].port.beginCapturing() }
     }
 
-    /// The ports to which super-frames of TCP and of UDP may go.
-    var coalescing: (tcp: PortSet, udp: PortSet) {
-        var (tcp, udp) = (PortSet.none, PortSet.none)
-        for index in 0..<packets.count {
-            if packets[index].port.transmitOffload.contains(.tcp) { tcp = tcp.inserting(packets[index].index) }
-            if packets[index].port.transmitOffload.contains(.udp) { udp = udp.inserting(packets[index].index) }
-        }
-        return (tcp, udp)
-    }
-
     /// What libpcap had to say about ports that it opened all the same.
     var warnings: [String] {
         (0..<lives.count).compactMap { index in

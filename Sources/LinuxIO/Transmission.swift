@@ -42,7 +42,8 @@ struct FrameSender: ~Copyable {
     /// Which super-frames are offered to the kernel; what it refuses is taken out, for good.
     private(set) var offload: TransmitOffload
     private let socket: OwnedDescriptor
-    private let device: String
+    /// The device's name and a zero, for the kernel: a String would be counted and copied with every batch.
+    private var name: OwnedBytes
     private let bypassesQueue: Bool
     /// True when a virtio header goes before each frame.
     private let hasVirtio: Bool
@@ -63,7 +64,13 @@ struct FrameSender: ~Copyable {
         hasVirtio = virtio && cwl_packet_virtio_header(socket.raw) >= 0
         offload = hasVirtio ? [.tcp, .udp] : []
         bypassesQueue = bypassQueue
-        self.device = device
+        name = OwnedBytes(count: device.utf8.count + 1)
+        var place = 0
+        for octet in device.utf8 {
+            name.storeBigEndian(octet, at: place)
+            place += 1
+        }
+        name.storeBigEndian(UInt8(0), at: place)
         self.socket = socket
         list = MessageList(count: FrameSender.batch)
         pieces = MessageList(count: Coalescer.maximumSegments)
@@ -133,7 +140,8 @@ struct FrameSender: ~Copyable {
 
     /// Octets of the longest frame without a tag that the device's MTU allows; 0 when it cannot be told.
     private func largestFrame() -> Int {
-        let mtu = unsafe cwl_device_mtu(socket.raw, device)
+        // SAFETY: the name ends with a zero and lives as long as self.
+        let mtu = unsafe cwl_device_mtu(socket.raw, name.pointer.assumingMemoryBound(to: CChar.self))
         return mtu > 0 ? Int(mtu) + FrameHeader.byteCount : 0
     }
 
@@ -217,7 +225,7 @@ struct FrameSender: ~Copyable {
         return segmenter.next(from: frame, into: &output)
     }
 
-    private struct Outcome {
+    struct Outcome {
         var sent = 0
         /// Why the message behind those that were sent was not; 0 if all were.
         var error: Int32 = 0
@@ -284,40 +292,5 @@ extension cwl_virtio {
         self.init(
             flags: offload.needsChecksum ? cwl_virtio_needs_checksum() : 0, kind: kind, segment_size: offload.segmentSize,
             checksum_start: offload.checksumStart, checksum_offset: offload.checksumOffset)
-    }
-}
-
-/// `count` messages of up to two parts each, a virtio header and a frame, and the arena's record that each of them is. The
-/// memory that a part points at is lent: whoever fills the list keeps it alive until the list has been sent.
-@safe
-struct MessageList: ~Copyable, @unchecked Sendable {
-    /// Octets from one virtio header to the next: ten, aligned.
-    static let headerStride = 16
-
-    let messages: UnsafeMutablePointer<cwl_message>
-    let parts: UnsafeMutablePointer<iovec>
-    let headers: UnsafeMutableRawPointer
-    let indices: UnsafeMutablePointer<Int>
-    let count: Int
-
-    init(count: Int) {
-        self.count = count
-        // SAFETY: each array is initialised for `count` messages and stays so until deinit; its elements are plain C values.
-        unsafe messages = .allocate(capacity: count)
-        unsafe parts = .allocate(capacity: 2 * count)
-        unsafe headers = .allocate(byteCount: MessageList.headerStride * count, alignment: MessageList.headerStride)
-        unsafe indices = .allocate(capacity: count)
-        unsafe messages.initialize(repeating: cwl_message(), count: count)
-        unsafe parts.initialize(repeating: iovec(), count: 2 * count)
-        unsafe headers.initializeMemory(as: UInt8.self, repeating: 0, count: MessageList.headerStride * count)
-        unsafe indices.initialize(repeating: 0, count: count)
-    }
-
-    deinit {
-        // SAFETY: allocated in init, by this value alone.
-        unsafe messages.deallocate()
-        unsafe parts.deallocate()
-        unsafe headers.deallocate()
-        unsafe indices.deallocate()
     }
 }

@@ -128,6 +128,11 @@ import Testing
         return unsafe arena.append(span.bytes, to: ports)
     }
 
+    private func extend(_ arena: inout FrameArena, _ bytes: [UInt8], skipping count: Int) -> Bool {
+        let span = bytes.span
+        return unsafe arena.extendLast(with: span.bytes, skipping: count)
+    }
+
     @Test func framesAreKeptWithHeadroom() {
         var arena = FrameArena(byteCapacity: 4_096, frameCapacity: 8)
         let frames: [[UInt8]] = [[1, 2, 3], [], [UInt8](repeating: 7, count: 1_000), [4]]
@@ -183,11 +188,50 @@ import Testing
             guard arena.hasRoom(frames: frames, bytes: bytes) else { continue }
             while frames > 0 {
                 let count = min(Int(random.next() % 400), bytes)
-                let isIn = append(&arena, [UInt8](repeating: 1, count: count), to: .none)
+                let frame = [UInt8](repeating: 1, count: count)
+                // A frame that joins the last record never needs more.
+                let joins = random.next() % 2 == 0 && arena.count > 0
+                let isIn =
+                    joins
+                    ? extend(&arena, frame, skipping: Int(random.next() % UInt64(count + 1)))
+                    : append(&arena, frame, to: .none)
                 #expect(isIn)
                 frames -= 1
                 bytes -= count
             }
+        }
+    }
+
+    @Test func theLastRecordGrows() {
+        var arena = FrameArena(byteCapacity: 256, frameCapacity: 4)
+        let frames: [[UInt8]] = [[9], [1, 2, 3, 4, 5], [1, 2, 6, 7], [1, 2], [8]]
+        let taken = (append(&arena, frames[0], to: .none), append(&arena, frames[1], to: PortSet(PortIndex(2))))
+        let grown = (extend(&arena, frames[2], skipping: 2), extend(&arena, frames[3], skipping: 2))
+        arena.setOffload(FrameOffload(segmentation: .udp, segmentSize: 3), of: 1)
+        var octets = arena.mutableFrame(1)
+        octets.storeBytes(of: 0xAA, toByteOffset: 0, as: UInt8.self)
+        let more = append(&arena, frames[4], to: .none)
+        #expect(taken == (true, true) && grown == (true, true) && more)
+        let record = arena.record(1)
+        #expect(Array(copying: arena.frame(1)) == [0xAA, 2, 3, 4, 5, 6, 7])
+        #expect(record.length == 7 && record.octets == 11 && record.frames == 3 && record.headerLength == 2)
+        #expect(record.offload == FrameOffload(segmentation: .udp, segmentSize: 3) && record.ports == PortSet(PortIndex(2)))
+        // Its neighbours are what they were.
+        let others = (Array(copying: arena.frame(0)), Array(copying: arena.frame(2)))
+        #expect(others == ([9], [8]))
+        let alone = arena.record(2)
+        #expect(alone.frames == 1 && alone.octets == 1 && alone.headerLength == 0 && alone.offload == .none)
+    }
+
+    @Test func growingEndsWithTheBlock() {
+        let frame = [UInt8](repeating: 3, count: 30)
+        // Headroom, 30 octets, and 2 times 25 more.
+        for (capacity, expected) in [(95, [true, false]), (96, [true, true])] {
+            var arena = FrameArena(byteCapacity: capacity, frameCapacity: 4)
+            let isIn = append(&arena, frame, to: .none)
+            let grown = (0..<2).map { _ in extend(&arena, frame, skipping: 5) }
+            let length = arena.record(0).length
+            #expect(isIn && grown == expected && length == (expected[1] ? 80 : 55))
         }
     }
 

@@ -8,7 +8,7 @@ import Testing
 @testable import Gateway
 @testable import Tunnels
 
-private final class LoneLane {
+final class LoneLane {
     static let key = Key256((0..<32).map { UInt8($0) })
     static let source = Endpoint(ipv4: 0x0A00_0009, port: 1)
     static let stream: UInt32 = 0x0001_2003 << 12 | 5
@@ -19,11 +19,13 @@ private final class LoneLane {
     private(set) var counter: UInt64 = 0
     private var generation: UInt64 = 0
 
-    init(ports: Int = 2) {
+    init(ports: Int = 2, coalescing: PortSet = .none, udp: PortSet = .none) {
         var random = SeededRandom(seed: 1)
         mailbox = testMailbox(ports: ports, peers: 1)
-        lane = LaneCore(
-            LaneConfiguration(ports: ports, peers: 1, macLimit: 256), mailbox: mailbox, secret: HashSecret(using: &random))
+        var configuration = LaneConfiguration(ports: ports, peers: 1, macLimit: 256)
+        configuration.coalescing = coalescing
+        configuration.coalescingUDP = udp
+        lane = LaneCore(configuration, mailbox: mailbox, secret: HashSecret(using: &random))
         seals = SessionKey(.chacha20poly1305, LoneLane.key.forLane(0))!
         install()
         // The sign of life under the new key.

@@ -204,7 +204,8 @@ extension PlainFrame {
     /// Random octets and captures are left alone.
     @Test func othersStayAlone() {
         var generator = SeededRandom(seed: 3)
-        let frames = Sample.all + Sample.all.map { Sample.tagged($0, [(0x8100, 5)]) }
+        let frames =
+            Sample.all + Sample.all.map { Sample.tagged($0, [(0x8100, 5)]) }
             + (0..<500).map { _ in random(Int.random(in: 0...90, using: &generator), &generator) }
         let nonempty = frames.filter { !$0.isEmpty }
         #expect(Joiner.join(nonempty).map(\.bytes) == nonempty)
