@@ -1,4 +1,4 @@
-// What control asks of a lane: keys, the state of peers, and the MAC table in slices.
+// What control asks of a lane: keys, the state of peers, VLANs to notice anew, and the MAC table in slices.
 
 import Basics
 import Switching
@@ -22,6 +22,7 @@ extension LaneCore {
             case .listMACs(let token):
                 listing = MACListing(token: token)
                 scheduleTimeout(at: now)
+            case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
             }
         }
         bridge.forwarding.acknowledge()

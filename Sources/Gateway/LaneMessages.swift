@@ -46,7 +46,7 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case macRowsEnd(token: UInt32)
     /// IGMP or MLD messages of these ports found the queue to control full.
     case snoopOverflow(PortSet)
-    /// The first frame of a VLAN.
+    /// The first frame of a VLAN, or the first since `forgetVLAN`.
     case vlanSeen(VLAN)
 }
 
@@ -96,6 +96,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     /// Frames are sent to a peer only while it is up; a peer that goes down takes its MAC entries with it.
     case setPeer(PeerIndex, isUp: Bool)
     case listMACs(token: UInt32)
+    /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
+    case forgetVLAN(VLAN)
 }
 
 /// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.
