@@ -210,6 +210,11 @@ public struct Bridge: ~Copyable {
         if knownVLANs[word] & bit == 0 && events.push(.vlanSeen(vlan), leaving: LaneMailbox.reserve) { knownVLANs[word] |= bit }
     }
 
+    /// The VLAN's next frame is news to control. The untagged VLAN is always known.
+    mutating func forgetVLAN(_ vlan: VLAN) {
+        if vlan != .untagged { knownVLANs[Int(vlan.rawValue >> 6)] &= ~(1 << UInt64(vlan.rawValue & 63)) }
+    }
+
     /// Hands a frame to the snooper.
     private mutating func punt(_ frame: RawSpan, _ port: PortIndex) {
         if punts.push(frame, tag: QueuedBytes.frame(UInt32(port.rawValue)).tag) {

@@ -45,13 +45,20 @@ extension ControlCore {
                 case .allTold: snooper.handleAllTold(by: peer, at: now)
                 case nil: unknownMessages &+= 1
                 }
-            case .resyncWanted: beginTelling(index, now)
+            case .resyncWanted:
+                peers[index].retelling.handleWish(at: now)
+                tellIfDue(index, now)
             }
         }
     }
 
+    private mutating func tellIfDue(_ index: Int, _ now: Instant) {
+        if peers[index].isUp && peers[index].retelling.due <= now { beginTelling(index, now) }
+    }
+
     /// Tells a peer everything from the beginning.
     private mutating func beginTelling(_ index: Int, _ now: Instant) {
+        peers[index].retelling.handleTold(at: now)
         peers[index].channel.begin(stream: nextTimestamp(at: now), at: now)
         peers[index].feed.restart(snooper.book)
     }
@@ -61,6 +68,7 @@ extension ControlCore {
     mutating func handlePeerDown(_ index: Int, _ now: Instant) {
         peers[index].channel.forget(at: now)
         peers[index].feed.stop()
+        peers[index].retelling.cancel()
         snooper.handlePeerDown(PeerIndex(index), at: now)
     }
 
@@ -79,9 +87,12 @@ extension ControlCore {
     mutating func handleMulticastTimeout(_ now: Instant) {
         // Answers that are here already count before the timers that they answer to run out.
         let due = snooper.nextTimeout
-        if due <= now && (mailboxes.allSatisfy(\.punts.isEmpty) || now - due >= .milliseconds(200)) { snooper.handleTimeout(at: now) }
-        for index in peers.indices where peers[index].isUp && peers[index].channel.nextTimeout <= now {
-            peers[index].channel.handleTimeout(at: now)
+        if due <= now && (mailboxes.allSatisfy(\.punts.isEmpty) || now - due >= .milliseconds(200)) {
+            snooper.handleTimeout(at: now)
+        }
+        for index in peers.indices where peers[index].isUp {
+            tellIfDue(index, now)
+            if peers[index].channel.nextTimeout <= now { peers[index].channel.handleTimeout(at: now) }
         }
     }
 
@@ -90,17 +101,25 @@ extension ControlCore {
 
     var nextMulticastTimeout: Instant {
         var next = snooper.nextTimeout
-        for peer in peers where peer.isUp { next = min(next, peer.channel.nextTimeout) }
+        for peer in peers where peer.isUp { next = min(next, peer.channel.nextTimeout, peer.retelling.due) }
         return next
     }
 
     /// Carries on whatever the last events have left: at the end of each call from the driver.
     mutating func drive(at now: Instant) {
+        for vlan in snooper.takeForgottenVLANs() { command(.forgetVLAN(vlan)) }
         let changed = snooper.takeChangedFacts()
         for index in peers.indices where peers[index].isUp {
             for key in changed { peers[index].feed.note(key) }
             // Churn can make more facts to withdraw than there are: telling all anew is then shorter.
-            if peers[index].feed.waiting > 2 * snooper.book.count + 65_536 { beginTelling(index, now) }
+            // While nothing can be told it only begins to be kept anew.
+            if peers[index].feed.waiting > 2 * snooper.book.count + 65_536 {
+                if peers[index].retelling.due == .distantFuture {
+                    beginTelling(index, now)
+                } else {
+                    peers[index].feed.restart(snooper.book)
+                }
+            }
             while peers[index].channel.hasRoom, let message = peers[index].feed.pollMessage(snooper.book) {
                 _ = peers[index].channel.send(message, at: now)
             }

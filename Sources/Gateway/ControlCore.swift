@@ -84,6 +84,10 @@ public struct PeerSnapshot: Sendable, Hashable {
     public var keysSince: Instant?
     /// Sessions agreed since the start.
     public var handshakes: UInt64
+    /// Of the control channel: what facts travel in.
+    public var control: ControlChannel.Counters
+    /// The channel's smoothed round trip; `nil` before the first measurement.
+    public var controlRoundTrip: Interval?
 }
 
 public struct ControlCore: Sendable {
@@ -278,7 +282,8 @@ public struct ControlCore: Sendable {
         return PeerSnapshot(
             name: state.name, key: state.key, state: state.isUp ? .up : state.hasAddress ? .connecting : .waiting,
             endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher, lastHeard: state.lastHeard,
-            keysSince: state.newest?.began, handshakes: state.handshakes)
+            keysSince: state.newest?.began, handshakes: state.handshakes, control: state.channel.counters,
+            controlRoundTrip: state.channel.roundTrip)
     }
 
     // MARK: Below

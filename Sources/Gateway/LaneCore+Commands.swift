@@ -1,4 +1,4 @@
-// What control asks of a lane: keys, the state of peers, and the MAC table in slices.
+// What control asks of a lane: keys, the state of peers, VLANs to notice anew, and the MAC table in slices.
 
 import Basics
 import Switching
@@ -25,6 +25,7 @@ extension LaneCore {
             case .confirm(let stream, let endpoint): noteConfirmed(stream, endpoint)
             case .move(let peer, let endpoint): move(peer, to: endpoint)
             case .sighted(let entry): bridge.macs.adopt(entry, at: now)
+            case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
             }
         }
         if crossings != nil { handleCrossings(at: now) }

@@ -48,7 +48,7 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case macRowsEnd(token: UInt32)
     /// IGMP or MLD messages of these ports found the queue to control full.
     case snoopOverflow(PortSet)
-    /// The first frame of a VLAN.
+    /// The first frame of a VLAN, or the first since `forgetVLAN`.
     case vlanSeen(VLAN)
     /// A host was seen that the other lanes may not know, or not there.
     case sighted(MACEntry)
@@ -108,6 +108,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case move(PeerIndex, to: Endpoint)
     /// Another lane has seen a host.
     case sighted(MACEntry)
+    /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
+    case forgetVLAN(VLAN)
 }
 
 /// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.

@@ -55,6 +55,7 @@ struct PeerState: Sendable {
     /// A few messages ahead: facts that wait are told as they are when their turn comes, not as they were.
     var channel = ControlChannel(queueLimit: 64)
     var feed = FactFeed()
+    var retelling = Retelling()
     /// Sessions begun.
     var generation: UInt64 = 0
     var roamingLimiter = RateLimiter(period: .seconds(10))

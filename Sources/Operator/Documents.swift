@@ -60,6 +60,38 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var datagramsLost: UInt64
         public var framesIn: UInt64
         public var framesOut: UInt64
+        /// Absent where a gateway is older than this object.
+        public var control: Control?
+    }
+
+    /// The control channel of the pair. Segments, since the start.
+    public struct Control: Codable, Sendable, Equatable {
+        public var segmentsIn: UInt64
+        public var segmentsOut: UInt64
+        public var retransmissions: UInt64
+        public var duplicates: UInt64
+        public var refused: UInt64
+        public var overruns: UInt64
+        public var malformed: UInt64
+        public var unknown: UInt64
+        /// Times that the peer has lost our stream.
+        public var resyncs: UInt64
+        /// Smoothed; absent before the first measurement.
+        public var roundTripMicroseconds: Int64?
+
+        init(_ peer: PeerSnapshot) {
+            let counters = peer.control
+            segmentsIn = counters.segmentsIn
+            segmentsOut = counters.segmentsOut
+            retransmissions = counters.retransmissions
+            duplicates = counters.duplicates
+            refused = counters.refused
+            overruns = counters.overruns
+            malformed = counters.malformed
+            unknown = counters.unknown
+            resyncs = counters.resyncs
+            roundTripMicroseconds = peer.controlRoundTrip.map { $0.nanoseconds / 1_000 }
+        }
     }
 
     public var site: String
@@ -76,7 +108,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 datagramsIn: snapshot[index, .datagramsIn], bytesIn: snapshot[index, .bytesIn],
                 datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],
                 datagramsLost: snapshot[index, .datagramsLost], framesIn: snapshot[index, .framesIn],
-                framesOut: snapshot[index, .framesOut])
+                framesOut: snapshot[index, .framesOut],
+                control: Control(peer))
         }
     }
 }

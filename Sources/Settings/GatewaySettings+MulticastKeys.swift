@@ -43,8 +43,8 @@ extension GatewaySettings {
             "multicast.interests.limit", .integer(16...4_194_304), \.tuning.multicast.interestsLimit,
             "The most groups and sources that one other site may ask this one for; beyond it that site gets more."),
         SettingKey(
-            "multicast.reports.limit", .integer(1...1_000_000, unit: "reports a second"), \.tuning.multicast.reportsLimit,
-            "The most reports that one port takes."),
+            "multicast.reports.limit", .integer(1...1_000_000, unit: "group records a second"), \.tuning.multicast.reportsLimit,
+            "The most group records in reports that one port takes; a report counts as one at least."),
         SettingKey(
             "multicast.other.limit", .integer(0...10_000_000, unit: "frames a second"), \.tuning.multicast.otherLimit,
             "The most multicast that is not IP that one port takes; what is above it is dropped and counted."),

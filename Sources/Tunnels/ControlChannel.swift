@@ -112,6 +112,7 @@ public struct ControlChannel: Sendable {
             counts.malformed &+= 1
             return
         }
+        let heard = receiver.stream
         switch segment {
         case .data(let stream, let sequence, let oldest, let isLast, let payload):
             count(
@@ -124,6 +125,8 @@ public struct ControlChannel: Sendable {
         case .reset(let stream, let newest): sender.handleReset(stream: stream, newest: newest)
         case .unknown: counts.unknown &+= 1
         }
+        // A peer that begins anew may have begun its life anew: whether it still has our stream is asked at once.
+        if receiver.stream > heard { sender.handlePeerBegan(at: now) }
     }
 
     /// What happened, and has not been fetched: a wish for a new stream of ours, the peer's beginning, its messages in order.

@@ -10,7 +10,8 @@
 // timeout and grows by each acknowledged segment, so a path that is gone sees one segment in two seconds.
 //
 // A sender that has nothing underway probes: at once after `begin`, then after doubling intervals until the peer has
-// answered, then every 5 s. That is how a peer that has lost the stream is found.
+// answered, then every 5 s. That is how a peer that has lost the stream is found. When the peer's own stream begins anew, which
+// it does when it was restarted, it probes at once again. A probe begins no stream, so two ends cannot keep each other at it.
 
 import Basics
 
@@ -140,6 +141,13 @@ struct ControlSender: Sendable {
         if isIdle { probeAt = now + ControlSender.probeInterval }
         rearm()
         return true
+    }
+
+    /// The peer may not have the stream: when nothing is underway that would show it, a probe will.
+    mutating func handlePeerBegan(at now: Instant) {
+        guard isOpen, isIdle else { return }
+        probeAt = now
+        probeDelay = timeout
     }
 
     mutating func handleReset(stream: UInt64, newest: UInt64) {

@@ -19,7 +19,7 @@ def pair(make_module_lab):
         for number in (1, 2):
             enable_ipv6(lab, site, number)
     lab.mesh(settings=FAST)
-    time.sleep(1)           # the startup queries are answered: the gateways know every host there is
+    time.sleep(2)           # K1 queries are answered: the gateways know every host there is
     return lab
 
 
@@ -28,7 +28,7 @@ def three(make_module_lab):
     """Three sites; a packet of the WAN is at most an MTU long, so that counting is easy."""
     lab = make_module_lab(sites=3, offloads=False)
     lab.mesh(settings=FAST)
-    time.sleep(1)
+    time.sleep(2)
     return lab
 
 

@@ -42,6 +42,18 @@ import Testing
                   "bytes_in" : 101,
                   "bytes_out" : 103,
                   "cipher" : "aes-256-gcm",
+                  "control" : {
+                    "duplicates" : 514,
+                    "malformed" : 515,
+                    "overruns" : 518,
+                    "refused" : 517,
+                    "resyncs" : 519,
+                    "retransmissions" : 512,
+                    "round_trip_microseconds" : 7310,
+                    "segments_in" : 513,
+                    "segments_out" : 511,
+                    "unknown" : 516
+                  },
                   "datagrams_in" : 100,
                   "datagrams_lost" : 106,
                   "datagrams_out" : 102,
@@ -63,6 +75,17 @@ import Testing
                 {
                   "bytes_in" : 301,
                   "bytes_out" : 303,
+                  "control" : {
+                    "duplicates" : 0,
+                    "malformed" : 0,
+                    "overruns" : 0,
+                    "refused" : 0,
+                    "resyncs" : 0,
+                    "retransmissions" : 0,
+                    "segments_in" : 0,
+                    "segments_out" : 0,
+                    "unknown" : 0
+                  },
                   "datagrams_in" : 300,
                   "datagrams_lost" : 306,
                   "datagrams_out" : 302,

@@ -74,6 +74,16 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
         snapshot.peers[0].lastHeard = now - .milliseconds(340)
         snapshot.peers[0].keysSince = now - .seconds(61)
         snapshot.peers[0].handshakes = 751
+        snapshot.peers[0].control.segmentsOut = 511
+        snapshot.peers[0].control.retransmissions = 512
+        snapshot.peers[0].control.segmentsIn = 513
+        snapshot.peers[0].control.duplicates = 514
+        snapshot.peers[0].control.malformed = 515
+        snapshot.peers[0].control.unknown = 516
+        snapshot.peers[0].control.refused = 517
+        snapshot.peers[0].control.overruns = 518
+        snapshot.peers[0].control.resyncs = 519
+        snapshot.peers[0].controlRoundTrip = .microseconds(7_310) + .nanoseconds(999)
         snapshot.peers[1].endpoint = Endpoint(high: 0x2001_0DB8_0000_0000, low: 1, port: 7118)
         snapshot.peers[1].lastHeard = now - .seconds(3_725)
         snapshot.peers[1].handshakes = 2

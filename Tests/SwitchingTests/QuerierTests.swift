@@ -288,6 +288,33 @@ private struct QuerierLab {
         #expect(lab.querier.timing == MembershipTiming())
     }
 
+    /// QQIC's largest value, from anybody: 7 x 31,744 s would be two days and a half.
+    @Test(arguments: IPFamily.allCases) func rule23NoIntervalBeyondTheCapIsAdopted(_ family: IPFamily) throws {
+        var lab = QuerierLab(family)
+        _ = lab.queries()
+        #expect(lab.querier.longestAdopted == .seconds(1_000))
+        lab.hear(from: lab.router(9), robustness: 7, interval: .seconds(31_744), at: 10)
+        #expect(lab.querier.timing.queryInterval == .seconds(1_000) && lab.querier.timing.robustness == 7)
+        #expect(lab.querier.elected?.expires == time(10 + 7 * 1_000 + 5))
+        #expect(lab.querier.timing.groupMembershipInterval == .seconds(7_020))
+        // What we say in its stead is no longer either.
+        lab.querier.requestQuery(at: time(20))
+        #expect(lab.queries().map(\.queryInterval) == [.seconds(1_000)])
+        lab.hear(from: lab.router(9), robustness: 2, interval: .seconds(1_000), at: 30)
+        #expect(lab.querier.timing.queryInterval == .seconds(1_000))
+        lab.hear(from: lab.router(9), robustness: 2, interval: .seconds(999), at: 40)
+        #expect(lab.querier.timing.queryInterval == .seconds(999))
+    }
+
+    @Test func rule23TheCapGrowsWithOurOwnInterval() {
+        var timing = MembershipTiming()
+        timing.queryInterval = .seconds(600)
+        var lab = QuerierLab(timing: timing)
+        lab.hear(from: lab.router(9), robustness: 2, interval: .seconds(31_744), at: 10)
+        #expect(lab.querier.timing.queryInterval == .seconds(4_800))
+        #expect(lab.querier.elected?.expires == time(10 + 2 * 4_800 + 5))
+    }
+
     // MARK: Older queriers
 
     @Test func rule23AnOlderIGMPQuerierIsFollowedForK12() {
@@ -421,10 +448,45 @@ private struct QuerierLab {
 
     // MARK: Knowing all
 
-    @Test(arguments: IPFamily.allCases) func knowsAllWhenAGeneralQueryHasBeenAnswered(_ family: IPFamily) {
+    /// At 0 and 31.25 s, with 10 s for the answers.
+    @Test(arguments: IPFamily.allCases) func rule27KnowsAllWhenK1GeneralQueriesHaveBeenAnswered(_ family: IPFamily) {
+        var lab = QuerierLab(family)
+        #expect(!lab.querier.knowsAll(at: time(10)))
+        _ = lab.run(until: 41)
+        #expect(!lab.querier.knowsAll(at: time(41.249)))
+        #expect(lab.querier.knowsAll(at: time(41.25)))
+        #expect(lab.run(until: 200).count == 1)
+        #expect(lab.querier.knowsAll(at: time(200)))
+        var timing = MembershipTiming()
+        timing.robustness = 3
+        var careful = QuerierLab(family, timing: timing)
+        _ = careful.run(until: 62)
+        #expect(!careful.querier.knowsAll(at: time(72.499)))
+        _ = careful.run(until: 63)
+        #expect(!careful.querier.knowsAll(at: time(72.499)) && careful.querier.knowsAll(at: time(72.5)))
+    }
+
+    /// Whatever another querier says of its own robustness.
+    @Test func rule27OurOwnK1Counts() {
+        var lab = QuerierLab()
+        lab.hear(from: lab.router(9), robustness: 1, at: 1)
+        #expect(lab.querier.timing.robustness == 1)
+        #expect(!lab.querier.knowsAll(at: time(100)))
+        lab.hear(from: lab.router(9), robustness: 1, at: 100)
+        #expect(!lab.querier.knowsAll(at: time(109.999)) && lab.querier.knowsAll(at: time(110)))
+    }
+
+    /// Nor does one that allows hours hold the answers to ours back.
+    @Test func rule27TheEarliestTimeForAnswersCounts() {
+        var lab = QuerierLab()
+        lab.hear(from: lab.router(11), maxResponse: .seconds(3_174), at: 5)
+        lab.hear(from: lab.router(11), maxResponse: .seconds(3_174), at: 11)
+        _ = lab.run(until: 32)
+        #expect(!lab.querier.knowsAll(at: time(41.249)) && lab.querier.knowsAll(at: time(41.25)))
+    }
+
+    @Test(arguments: IPFamily.allCases) func rule27AnybodysGeneralQueriesCount(_ family: IPFamily) {
         let lab = QuerierLab(family)
-        #expect(!lab.querier.knowsAll(at: time(9.999)))
-        #expect(lab.querier.knowsAll(at: time(10)))
         // Anybody's general query is answered, also a switch's.
         for source in [lab.router(9), .unspecified(family)] {
             var silent = QuerierLab(family, isEnabled: false)
@@ -432,10 +494,14 @@ private struct QuerierLab {
             silent.hear(from: source, group: group, at: 5)
             #expect(!silent.querier.knowsAll(at: time(1_000)))
             silent.hear(from: source, maxResponse: .seconds(3), at: 2_000)
+            // Within the response time a host answers both with one report.
             silent.hear(from: source, maxResponse: .seconds(3), at: 2_002)
+            silent.hear(from: source, maxResponse: .seconds(3), at: 2_009.999)
+            #expect(!silent.querier.knowsAll(at: time(3_000)))
+            silent.hear(from: source, maxResponse: .seconds(3), at: 3_000)
             // Not before our own K3: a query that asks for answers at once proves nothing about hosts that did not hear it.
-            #expect(!silent.querier.knowsAll(at: time(2_009.999)))
-            #expect(silent.querier.knowsAll(at: time(2_010)))
+            #expect(!silent.querier.knowsAll(at: time(3_009.999)))
+            #expect(silent.querier.knowsAll(at: time(3_010)))
         }
     }
 }

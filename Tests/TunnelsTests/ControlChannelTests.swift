@@ -220,6 +220,54 @@ import Testing
         #expect(times == [0, 300, 900, 2_100, 4_500, 9_300, 14_300, 19_300].map { ms($0) })
     }
 
+    /// One that was restarted does not know our stream. It begins its own, and we ask at once whether it has ours, not when the
+    /// next probe is due: the message that it lost is told again within round trips of 10 ms.
+    @Test func aPeerThatBeginsAnewIsProbedAtOnce() {
+        var wire = ControlWire()
+        for end in 0..<2 { wire.ends[end].begin(stream: 5, at: ms(0)) }
+        #expect(wire.ends[0].send([1], at: ms(0)))
+        for end in 0..<2 { wire.settle(end) }
+        wire.run(until: ms(1_000))
+        #expect(wire.events == [[.began(5)], [.began(5), .message([1])]])
+        wire.events = [[], []]
+        wire.ends[1] = End()
+        wire.ends[1].begin(stream: 6, at: ms(1_000))
+        wire.settle(1)
+        let before = wire.segments
+        wire.run(until: ms(1_015))
+        // Its probe, our acknowledgement and probe, its reset.
+        #expect(wire.events == [[.began(6), .resyncWanted], []] && wire.segments - before == 4 - 1)
+        wire.ends[0].begin(stream: 7, at: ms(1_015))
+        #expect(wire.ends[0].send([1], at: ms(1_015)))
+        wire.settle(0)
+        wire.run(until: ms(1_040))
+        #expect(wire.events[1] == [.began(7), .message([1])])
+        // Our beginning made it probe in turn; that one has what it asks about, and there it ends.
+        let quiet = wire.segments
+        wire.run(until: ms(5_900))
+        #expect(wire.segments == quiet)
+        wire.run(until: ms(60_000))
+        #expect(wire.events[0] == [.began(6), .resyncWanted] && wire.dishonest == 0)
+    }
+
+    /// The probe that is sent at once may be lost: the next ones do not wait for five seconds.
+    @Test func aProbeForABeginningIsRepeatedSoon() {
+        let a = End()
+        a.begin(stream: 5, at: ms(0))
+        #expect(a.pollSegments(at: ms(0)).count == 1)
+        a.handle(ControlSegment.ack(stream: 5, next: 0, bitmap: 0).encoded, at: ms(10))
+        #expect(a.nextTimeout == ms(5_010))
+        a.handle(ControlSegment.probe(stream: 9, oldest: 0).encoded, at: ms(1_000))
+        let probe = ControlSegment.probe(stream: 5, oldest: 0).encoded
+        #expect(a.pollSegments(at: ms(1_000)) == [ControlSegment.ack(stream: 9, next: 0, bitmap: 0).encoded, probe])
+        #expect(a.nextTimeout == ms(1_300))
+        #expect(a.pollSegments(at: ms(1_300)) == [probe] && a.nextTimeout == ms(1_900))
+        // The same stream's next segments are no beginning.
+        a.handle(ControlSegment.ack(stream: 5, next: 0, bitmap: 0).encoded, at: ms(1_310))
+        a.handle(ControlSegment.probe(stream: 9, oldest: 0).encoded, at: ms(1_320))
+        #expect(a.pollSegments(at: ms(1_320)).count == 1 && a.nextTimeout == ms(6_310))
+    }
+
     // MARK: The whole
 
     @Test(

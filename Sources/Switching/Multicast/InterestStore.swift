@@ -230,6 +230,11 @@ public struct InterestStore: Sendable {
     /// Groups that some site has told of, sorted.
     var keys: [GroupKey] { peersOfGroup.keys.sorted() }
 
+    /// The same in no order, for uses that have none.
+    func eachKey(_ body: (GroupKey) -> Void) {
+        for key in peersOfGroup.keys { body(key) }
+    }
+
     /// Those on one VLAN, of one family; sorted.
     func keys(on vlan: VLAN, _ family: IPFamily) -> [GroupKey] {
         peersOfGroup.keys.filter { $0.vlan == vlan && $0.family == family }.sorted()

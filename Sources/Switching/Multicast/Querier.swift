@@ -6,6 +6,9 @@
 // Asking: K7 general queries K6 apart, then one each K2. Listening: none, but what rule 7 allows: a query with the unspecified
 // source and the elected one's parameters when hosts have just become reachable. A querier without an address of its own
 // gives way to every real one. An older querier that is heard makes us speak its version until K12 after its last query.
+//
+// What an elected querier says of itself is adopted within bounds: QQIC reaches 31,744 s, and one forged query that says so
+// would otherwise keep everybody from asking for two days, and every membership for as long.
 
 import Basics
 import Wire
@@ -52,6 +55,7 @@ public struct Querier: Sendable {
         /// Of its last general query.
         public var maxResponse: Interval
         public var robustness: UInt8
+        /// At most `longestAdopted`.
         public var queryInterval: Interval
     }
 
@@ -63,8 +67,10 @@ public struct Querier: Sendable {
     /// When the next general query of ours is due.
     private var nextQuery = Instant.distantFuture
     private var startupQueriesLeft = 0
-    /// When hosts have answered a general query for the first time.
-    private var answeredAt: Instant?
+    /// General queries that have had their response time, one after the other: at most K1, which is as many as count.
+    private var answeredQueries = 0
+    /// When the general query under way will have had its response time; far while there is none.
+    private var answeredAt = Instant.distantFuture
     private var lastRequested: Instant?
     /// When a query is due that was asked for too soon after the one before.
     private var requestDue = Instant.distantFuture
@@ -74,6 +80,10 @@ public struct Querier: Sendable {
     private var suppressedWarnings = 0
     private static let warningPeriod = Interval.seconds(60)
     private static let requestPeriod = Interval.seconds(1)
+    /// Of another querier's interval as many of our own K2 are adopted at most, but always as much as `adoptedAtLeast`: a
+    /// LAN's queriers may well be configured differently, but not by orders of magnitude.
+    static let adoptedFactor: Int64 = 8
+    static let adoptedAtLeast = Interval.seconds(1_000)
 
     public init(_ configuration: QuerierConfiguration, at now: Instant) {
         self.configuration = configuration
@@ -90,12 +100,24 @@ public struct Querier: Sendable {
     public var address: IPAddress { configuration.address }
 
     /// What is in effect: the elected querier's robustness and interval are adopted where it says them (RFC 9776 sections 4.1.6
-    /// and 4.1.7).
+    /// and 4.1.7), the interval up to `longestAdopted`.
     public var timing: MembershipTiming {
+        elected.map { adopting($0.robustness, $0.queryInterval) } ?? configuration.timing
+    }
+
+    /// The longest query interval that is taken over from another querier.
+    public var longestAdopted: Interval {
+        max(configuration.timing.queryInterval * Querier.adoptedFactor, Querier.adoptedAtLeast)
+    }
+
+    /// Whether a query says a longer interval than is adopted.
+    func caps(_ query: MembershipQuery) -> Bool { query.queryInterval > longestAdopted }
+
+    private func adopting(_ robustness: UInt8, _ queryInterval: Interval) -> MembershipTiming {
         var timing = configuration.timing
-        guard let elected else { return timing }
-        if elected.robustness > 0 { timing.robustness = Int(elected.robustness) }
-        if elected.queryInterval > .zero { timing.queryInterval = elected.queryInterval }
+        // Three bits on the wire: at most 7.
+        if robustness > 0 { timing.robustness = Int(robustness) }
+        if queryInterval > .zero { timing.queryInterval = min(queryInterval, longestAdopted) }
         return timing
     }
 
@@ -105,8 +127,11 @@ public struct Querier: Sendable {
         return secondExpires != .distantFuture ? min(.second, configuration.generation) : configuration.generation
     }
 
-    /// Whether every host has had the time to answer a general query since we began to listen.
-    public func knowsAll(at now: Instant) -> Bool { answeredAt.map { $0 <= now } ?? false }
+    /// Whether every host has been heard since we began to listen: each has had the time to answer K1 general queries, one
+    /// after the other, so that K1 - 1 lost reports hide nobody (rule 27). Our own K1 counts; another querier may say 1.
+    public func knowsAll(at now: Instant) -> Bool {
+        answeredQueries + (answeredAt <= now ? 1 : 0) >= configuration.timing.robustness
+    }
 
     // MARK: In
 
@@ -127,7 +152,8 @@ public struct Querier: Sendable {
         if elected?.address != source { events.append(.gaveWay(to: source)) }
         elected = Elected(
             address: source, since: since ?? now, lastQuery: now, expires: expires, generation: query.generation,
-            maxResponse: query.maxResponse, robustness: query.robustness, queryInterval: query.queryInterval)
+            maxResponse: query.maxResponse, robustness: query.robustness,
+            queryInterval: min(query.queryInterval, longestAdopted))
         nextQuery = .distantFuture
         startupQueriesLeft = 0
         due.removeAll { $0.query.group == nil && !$0.source.isUnspecified }
@@ -140,12 +166,9 @@ public struct Querier: Sendable {
         return !configuration.isEnabled || configuration.address.isUnspecified || source < configuration.address
     }
 
-    /// K5 with what the query says of robustness and interval: for how long its sender counts as present.
+    /// K5 with what is adopted of the query's robustness and interval: for how long its sender counts as present.
     func expiry(_ query: MembershipQuery) -> Interval {
-        var timing = configuration.timing
-        if query.robustness > 0 { timing.robustness = Int(query.robustness) }
-        if query.queryInterval > .zero { timing.queryInterval = query.queryInterval }
-        return timing.otherQuerierPresent
+        adopting(query.robustness, query.queryInterval).otherQuerierPresent
     }
 
     private mutating func noteOlder(_ query: MembershipQuery, _ source: IPAddress, _ now: Instant) {
@@ -161,9 +184,15 @@ public struct Querier: Sendable {
         suppressedWarnings = 0
     }
 
+    /// A host answers queries that come within one response time with one report, so these count once; by the earliest of the
+    /// times that they allow, as its answer comes by then.
     private mutating func noteAsked(_ query: MembershipQuery, _ now: Instant) {
         guard query.group == nil else { return }
-        answeredAt = min(answeredAt ?? .distantFuture, now + max(query.maxResponse, configuration.timing.queryResponseInterval))
+        if answeredAt <= now {
+            answeredQueries = min(answeredQueries + 1, configuration.timing.robustness)
+            answeredAt = .distantFuture
+        }
+        answeredAt = min(answeredAt, now + max(query.maxResponse, configuration.timing.queryResponseInterval))
     }
 
     /// Hosts have become reachable that may not have heard the last query (rule 7): they are asked at once, or a second after

@@ -14,6 +14,8 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
     case blockInOlderMode, sourcesInOlderMode, leaveInFirstMode
     // Limits: past each of them more is forwarded.
     case groupLimit, sourceLimit, memberLimit, reportRate, queueFull, routerLimit, vlanLimit, interestLimit
+    // Taken, but not to the letter.
+    case cappedQuerier
 
     /// The number of the rule, as in the documentation's list of behaviours.
     public var rule: Int {
@@ -23,7 +25,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .fragment, .badGroup, .unknownRecord, .notAGroup, .badSource: 25
         case .misaddressedQuery, .queryNotLinkLocal, .hopLimit, .noRouterAlert: 26
         case .zeroQuery: 3
-        case .olderQuerier: 23
+        case .olderQuerier, .cappedQuerier: 23
         case .unsnoopedGroup: 11
         case .olderReportInSSM, .excludeInSSM: 24
         case .blockInOlderMode, .sourcesInOlderMode, .leaveInFirstMode: 22
@@ -62,6 +64,7 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .routerLimit: "router-limit"
         case .vlanLimit: "vlan-limit"
         case .interestLimit: "interest-limit"
+        case .cappedQuerier: "capped-querier"
         }
     }
 
@@ -91,11 +94,12 @@ public enum SnoopCounter: UInt8, CaseIterable, Hashable, Sendable {
         case .groupLimit: "multicast.groups.limit was reached: every group of the VLAN is forwarded to that port"
         case .sourceLimit: "multicast.sources.limit was reached: every source of the group is forwarded"
         case .memberLimit: "multicast.members.limit was reached: the host is not tracked, leaves take the last member query time"
-        case .reportRate: "multicast.reports.limit was exceeded: every group of the VLAN is forwarded to that port"
+        case .reportRate: "multicast.reports.limit (of records) was exceeded: every group of the VLAN is forwarded to that port"
         case .queueFull: "messages came faster than they could be taken: every group is forwarded to that port for a while"
         case .routerLimit: "more routers than can be kept: one of the port that has most was forgotten"
-        case .vlanLimit: "more VLANs than are asked (1,024): reports count there, but another querier has to ask"
+        case .vlanLimit: "more VLANs than are asked (1,024) in use: reports count there, but another querier has to ask"
         case .interestLimit: "multicast.interests.limit was reached: that site is sent every group"
+        case .cappedQuerier: "a query that says a longer interval than is adopted: 8 of our own, or 1,000 s if that is more"
         }
     }
 }

@@ -82,6 +82,7 @@ extension Snooper {
         let segment = SegmentKey(vlan: key.vlan, family: key.family)
         // The first wish for a VLAN: its routers are to hear of it, and its hosts are asked.
         guard segments[segment] != nil else { return addSegment(segment, now) }
+        segments[segment]?.lastUsed = now
         let timing = configuration[key.family].timing
         let wish = remoteWish(key)
         segments[segment]?.proxy.setWish(wish, for: key.group, timing, at: now)

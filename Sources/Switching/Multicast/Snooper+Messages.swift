@@ -98,6 +98,7 @@ extension Snooper {
         if packet.source.isUnspecified {
             count(.zeroQuery, at: now)
         } else if let querier = segments[key]?.querier, packet.source != querier.address {
+            if querier.caps(query) { count(.cappedQuerier, at: now) }
             routers.handleQuery(
                 from: packet.source, mac: header.source, on: port, vlan: header.vlan,
                 expiresAfter: querier.expiry(query), at: now)
@@ -130,7 +131,7 @@ extension Snooper {
         // To routers, never to hosts: a host that hears another's report keeps its own (rule 1).
         let toRouters = routers.ports(header.vlan, key.family).union(configuration.reportFloodPorts).removing(port)
         send(bytes, to: toRouters)
-        guard admitReport(on: port, at: now) else {
+        guard admit(report, on: port, at: now) else {
             count(.reportRate, at: now)
             return groups.overflow(
                 vlan: header.vlan, family: key.family, port: port, context(key, at: now), at: now)

@@ -28,17 +28,6 @@ public struct SnooperFrame: Hashable, Sendable {
 }
 
 public struct Snooper: Sendable {
-    /// What is kept for each VLAN and family that a message was seen on.
-    struct Segment: Sendable {
-        var querier: Querier
-        var proxy: ProxyReporter
-    }
-    struct SegmentKey: Hashable, Comparable, Sendable {
-        var vlan: VLAN
-        var family: IPFamily
-        static func < (a: SegmentKey, b: SegmentKey) -> Bool { (a.vlan, a.family) < (b.vlan, b.family) }
-    }
-
     public let configuration: SnoopingConfiguration
     public internal(set) var groups: GroupTable
     public internal(set) var routers: RouterPorts
@@ -48,7 +37,8 @@ public struct Snooper: Sendable {
     /// Iterated in `segmentKeys`' order.
     var segments: [SegmentKey: Segment] = [:]
     var segmentKeys: [SegmentKey] = []
-    private var random: SeededRandom
+    var room = SegmentRoom()
+    var random: SeededRandom
     /// Statics by group; the list is short.
     let statics: [GroupKey: Wish]
     /// Frames for the LAN that have not been fetched; appended to by `send`.
@@ -71,11 +61,9 @@ public struct Snooper: Sendable {
     private var lastCounters = SnoopCounters()
     private var isBatching = false
     private var needsSettling = false
-    /// VLANs and families that a querier asks on; past it reports count, but nobody is asked.
-    private static let segmentLimit = 2_048
     /// Routers that come and go are told of at a limited rate.
     private var lastRouterEvent: Instant?
-    private var querierRoles: [SegmentKey: Bool] = [:]
+    var querierRoles: [SegmentKey: Bool] = [:]
 
     public init(
         _ configuration: SnoopingConfiguration, plan: ForwardingPlan, version: UInt64,
@@ -122,7 +110,7 @@ public struct Snooper: Sendable {
 
     public var nextTimeout: Instant {
         guard configuration.isEnabled else { return .distantFuture }
-        var next = min(groups.nextTimeout, routers.nextTimeout)
+        var next = min(groups.nextTimeout, routers.nextTimeout, room.reconsiderAt)
         for segment in segments.values { next = min(next, segment.querier.nextTimeout, segment.proxy.nextTimeout) }
         return next
     }
@@ -131,6 +119,7 @@ public struct Snooper: Sendable {
         guard configuration.isEnabled else { return }
         groups.handleTimeout(at: now)
         routers.handleTimeout(at: now)
+        handleRefusalTimeout(now)
         for key in segmentKeys {
             segments[key]?.querier.handleTimeout(at: now)
             segments[key]?.proxy.handleTimeout(at: now)
@@ -186,29 +175,6 @@ public struct Snooper: Sendable {
         return MembershipContext(
             isQuerier: querier.isQuerier && querier.generation > .first, knowsAll: querier.knowsAll(at: now),
             timing: querier.timing)
-    }
-
-    /// The querier and the proxy of a VLAN and family begin with the first message on it.
-    mutating func addSegment(_ key: SegmentKey, _ now: Instant) {
-        guard segments[key] == nil else { return }
-        guard segments.count < Self.segmentLimit else { return count(.vlanLimit, at: now) }
-        let family = configuration[key.family]
-        let querier = Querier(
-            QuerierConfiguration(
-                family: key.family, timing: family.timing, isEnabled: family.isQuerier,
-                address: configuration.source(key.family), generation: family.generation), at: now)
-        let proxy = ProxyReporter(family: key.family, random: SeededRandom(seed: random.next()))
-        segments[key] = Segment(querier: querier, proxy: proxy)
-        segmentKeys.insert(key, at: segmentKeys.firstIndex { key < $0 } ?? segmentKeys.count)
-        for group in interests.keys(on: key.vlan, key.family) { noteRemoteWish(group, now) }
-        segments[key]?.proxy.setActive(!routers.ports(key.vlan, key.family).isEmpty, at: now)
-    }
-
-    /// A lane has seen a VLAN for the first time: its hosts are asked what they have joined.
-    public mutating func handleVLAN(_ vlan: VLAN, at now: Instant) {
-        guard configuration.isEnabled else { return }
-        for family in IPFamily.allCases { addSegment(SegmentKey(vlan: vlan, family: family), now) }
-        settle(now)
     }
 
     // MARK: Ports and sites that come and go
@@ -357,23 +323,26 @@ public struct Snooper: Sendable {
         lastCounters = counters
     }
 
-    /// True while the port may still bring a report this second.
-    mutating func admitReport(on port: PortIndex, at now: Instant) -> Bool {
-        reportBuckets[port.index].admit(limit: configuration.reportLimit, at: now)
+    /// True while the port may still bring as many records this second. The whole report counts at once: what could be taken of
+    /// one that goes beyond the limit is part of what is forwarded then anyway.
+    mutating func admit(_ report: MembershipReport, on port: PortIndex, at now: Instant) -> Bool {
+        let ignored = report.ignored
+        let records = report.records.count + ignored.unknownKind + ignored.notAGroup + ignored.unsnooped
+        return reportBuckets[port.index].admit(max(records, 1), limit: configuration.reportLimit, at: now)
     }
 }
 
-/// Reports of one port in one second.
+/// Group records of one port in one second.
 struct ReportBucket: Sendable {
     private var began = Instant.zero
     private var count = 0
 
-    mutating func admit(limit: Int, at now: Instant) -> Bool {
+    mutating func admit(_ records: Int, limit: Int, at now: Instant) -> Bool {
         if now - began >= .seconds(1) || count == 0 {
             began = now
             count = 0
         }
-        count += 1
+        count += records
         return count <= limit
     }
 }

@@ -50,7 +50,7 @@ public struct SnoopingConfiguration: Hashable, Sendable {
     public var reportFloodPorts = PortSet.none
     /// Facts of interest that one peer may tell.
     public var interestLimit = 262_144
-    /// Reports a second that one port may bring.
+    /// Group records a second that one port may bring in reports: each costs as much as a report of one group.
     public var reportLimit = 10_000
     /// Our MAC address on each port; where there is none, one made from the public key.
     public var addresses: [MACAddress?] = []

@@ -25,9 +25,9 @@ final class ScenarioMesh {
     /// Deliveries that `heard` has told, by site and port.
     private var told: [[Int]]
 
-    /// What comes before a scenario's zero: sessions are up, and the first general query has had its K3. A scenario begins a
-    /// second before its zero, to show what holds before anything is said.
-    private static let lead = Interval.seconds(20)
+    /// What comes before a scenario's zero: sessions are up, and K1 general queries have had their K3. The next comes at 11.25.
+    /// A scenario begins a second before its zero, to show what holds before anything is said.
+    private static let lead = Interval.seconds(145)
     /// Octets of UDP payload: datagrams on the wire that are longer carry feeds, all others control.
     private static let payload = 600
 
