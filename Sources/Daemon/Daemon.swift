@@ -42,6 +42,7 @@ public final class Daemon: Sendable {
         var configuration = LaneConfiguration(
             settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
         configuration.portAddresses = ports.addresses
+        configuration.backends = Daemon.backends(settings.tuning, logger)
         let core = LaneCore(
             configuration, mailbox: mailbox, secret: HashSecret(using: &random))
         let now = MonotonicClock.now()
@@ -57,9 +58,23 @@ public final class Daemon: Sendable {
         lane = HandOver(try Lane(core: core, socket: socket, ports: ports, wakeUp: laneWake, link: link))
         self.control = HandOver(
             try ControlLoop(
-                core: control, settings: settings, listen: listen, listener: listener, wakeUp: controlWake, link: link,
-                started: now, logger: logger))
+                core: control, settings: settings, listen: listen, backends: configuration.backends, listener: listener,
+                wakeUp: controlWake, link: link, started: now, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
+    }
+
+    /// Which library seals and opens: as it was set, or as measured.
+    private static func backends(_ tuning: SiteTuning, _ logger: Logger) -> CipherBackends {
+        switch tuning.cipherBackend {
+        case .sodium: return .sodium
+        case .openssl: return .openssl
+        case .automatic:
+            let ciphers = CipherSet(tuning.cipher)
+            let calibration = CipherCalibration(ciphers) { MonotonicClock.now() }
+            let words = Cipher.allCases.compactMap { calibration.words($0) }
+            if !words.isEmpty { logger.notice("\(words.joined(separator: "; "))") }
+            return calibration.backends
+        }
     }
 
     /// Starts the threads: `control` and `lane 0`.

@@ -32,8 +32,8 @@ extension LaneCore {
         let slot = StreamIdentifier.slot(of: session.localStream)
         let lane = configuration.lane
         guard slot < sessions.count, session.peer.index < bridge.links.count,
-            let receiveKey = SessionKey(session.cipher, session.receiveKey.forLane(lane)),
-            let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane))
+            let receiveKey = SessionKey(session.cipher, session.receiveKey.forLane(lane), backends: configuration.backends),
+            let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane), backends: configuration.backends)
         else { return }
         let sender = StreamSender(
             key: sendKey, stream: session.remoteStream, originTag: lane, renewAfter: session.renewAfter)

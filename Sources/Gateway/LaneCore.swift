@@ -9,7 +9,8 @@
 // How to drive it: call `handleCommands`, then any number of `handleFrame` or `handleDatagrams`, then `finishBatch`, then
 // send everything, then `drained`. When `wantsDrain` turns true in between, finish and drain before going on. Call
 // `handleTimeout` when `nextTimeout` has come. One thread owns it; nothing here allocates, locks or counts references,
-// except that installing a key, a few times an hour for each peer, makes small arrays and asks libsodium for memory.
+// except that installing a key, a few times an hour for each peer, makes small arrays and asks the
+// libraries that seal for memory.
 
 import Basics
 import Buffers
@@ -35,6 +36,8 @@ public struct LaneConfiguration: Sendable {
     public var otherMulticastLimit = 10_000
     /// Bit n lets 01:80:c2:00:00:0n through (rule 43).
     public var forwardMask: UInt16 = 0
+    /// Which library seals and opens. A matter of speed alone, so that only a live gateway chooses.
+    public var backends = CipherBackends.sodium
 
     public init(
         ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),
