@@ -85,7 +85,7 @@ private func line(_ fixed: Int64, _ milli: Int64) -> @Sendable (Int) -> Int64 { 
         for sample in samples.keys { #expect(sample.count >= 4 && sample.count * sample.bytes <= 36_000) }
     }
 
-    /// A processor that takes a microsecond for an octet has one run, one that takes ten nanoseconds a few; and no run begins late.
+    /// A processor that takes a microsecond for an octet has one run, one that takes ten nanoseconds a few; none begins late.
     @Test(arguments: [(1_000, 1...1), (10, 2...15), (1, 15...15)] as [(Int64, ClosedRange<Int>)])
     func patienceEnds(_ nanoseconds: Int64, _ runs: ClosedRange<Int>) {
         let processor = Processor { sample, _ in Int64(sample.bytes) * nanoseconds * (sample.backend == .sodium ? 2 : 1) }
