@@ -21,6 +21,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CPcap", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"])]),
         .target(name: "CLinux"),
 
@@ -32,7 +33,7 @@ let package = Package(
             name: "Switching",
             dependencies: ["Basics", "Buffers", "Wire", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),
-        .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "CSodium"], swiftSettings: strict),
+        .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium"], swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
@@ -49,7 +50,8 @@ let package = Package(
         .target(
             name: "Operator",
             dependencies: [
-                "Basics", "Wire", "Switching", "Settings", "Gateway", .product(name: "TextTable", package: "TextTable"),
+                "Basics", "Wire", "Switching", "Tunnels", "Settings", "Gateway",
+                .product(name: "TextTable", package: "TextTable"),
             ], swiftSettings: strict),
         .target(
             name: "Daemon",

@@ -30,6 +30,7 @@ present() {
     case $1 in
         pkg-config) command -v pkg-config >/dev/null ;;
         libsodium-dev) command -v pkg-config >/dev/null && pkg-config --exists libsodium ;;
+        libssl-dev) command -v pkg-config >/dev/null && pkg-config --exists 'libcrypto >= 3.0' ;;
         libpcap-dev) command -v pkg-config >/dev/null && pkg-config --exists libpcap ;;
         iproute2) command -v ip >/dev/null ;;
         iputils-ping) command -v ping >/dev/null ;;
@@ -63,7 +64,7 @@ need_packages() {
 
 need_build_tools() {
     need_swift
-    need_packages pkg-config libsodium-dev libpcap-dev
+    need_packages pkg-config libsodium-dev libssl-dev libpcap-dev
 }
 
 need_live_tools() {

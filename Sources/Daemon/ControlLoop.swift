@@ -10,11 +10,13 @@ import Operator
 import Settings
 import Switching
 import Synchronization
+import Tunnels
 
 struct ControlLoop: ~Copyable {
     private var core: ControlCore
     private let settings: GatewaySettings
     private let listen: Endpoint
+    private let backends: CipherBackends
     /// One for each lane. Control's own datagrams leave through the first.
     private let links: [LaneLink]
     private var link: LaneLink { links[0] }
@@ -40,8 +42,8 @@ struct ControlLoop: ~Copyable {
     }
 
     init(
-        core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, listener: consuming LocalListener,
-        wakeUp: consuming WakeUp, links: [LaneLink], started: Instant, logger: Logger
+        core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, backends: CipherBackends,
+        listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -50,6 +52,7 @@ struct ControlLoop: ~Copyable {
         self.core = core
         self.settings = settings
         self.listen = listen
+        self.backends = backends
         self.listener = listener
         self.wakeUp = wakeUp
         self.links = links
@@ -184,7 +187,8 @@ struct ControlLoop: ~Copyable {
         return GatewaySnapshot(
             site: settings.site, listen: listen, started: started, taken: now,
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
-            control: core, layout: link.mailbox.layout, counters: counters, macs: macs, withGroups: withGroups)
+            control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
+            withGroups: withGroups)
     }
 }
 

@@ -40,6 +40,7 @@ public final class Daemon: Sendable {
         let mailboxes = LaneMailbox.make(
             lanes: count, ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
         let addresses = parts[0].ports.addresses
+        let backends = Daemon.backends(settings.tuning, logger)
         var wakeUps: [WakeUp.Handle] = []
         for lane in 0..<count { wakeUps.append(parts[lane].wakeUp.handle) }
         links = mailboxes.map { LaneLink(mailbox: $0, lane: wakeUps[$0.lane], control: controlWake.handle) }
@@ -50,6 +51,7 @@ public final class Daemon: Sendable {
                 settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
             configuration.lane = UInt16(lane)
             configuration.portAddresses = addresses
+            configuration.backends = backends
             // The lane takes out the ports that cannot.
             if settings.machine.joinsFrames { configuration.coalescing = PortSet(first: settings.ports.count) }
             configuration.coalescingUDP = configuration.coalescing
@@ -74,10 +76,24 @@ public final class Daemon: Sendable {
             mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
         self.control = HandOver(
             try ControlLoop(
-                core: control, settings: settings, listen: listen, listener: listener, wakeUp: controlWake, links: links,
-                started: now, logger: logger))
+                core: control, settings: settings, listen: listen, backends: backends, listener: listener,
+                wakeUp: controlWake, links: links, started: now, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
         if count > 1 { logger.notice("\(count) lanes carry frames") }
+    }
+
+    /// Which library seals and opens: as it was set, or as measured.
+    private static func backends(_ tuning: SiteTuning, _ logger: Logger) -> CipherBackends {
+        switch tuning.cipherBackend {
+        case .sodium: return .sodium
+        case .openssl: return .openssl
+        case .automatic:
+            let ciphers = CipherSet(tuning.cipher)
+            let calibration = CipherCalibration(ciphers) { MonotonicClock.now() }
+            let words = Cipher.allCases.compactMap { calibration.words($0) }
+            if !words.isEmpty { logger.notice("\(words.joined(separator: "; "))") }
+            return calibration.backends
+        }
     }
 
     private static func wakeLatency(_ machine: MachineTuning, _ logger: Logger) -> WakeLatency? {

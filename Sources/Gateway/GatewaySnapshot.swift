@@ -3,6 +3,7 @@
 
 import Basics
 import Switching
+import Tunnels
 
 public struct GatewaySnapshot: Sendable {
     public struct Port: Sendable, Hashable {
@@ -25,6 +26,8 @@ public struct GatewaySnapshot: Sendable {
     public var taken: Instant
     public var ports: [Port]
     public var peers: [PeerSnapshot]
+    /// Which library seals and opens.
+    public var backends: CipherBackends
     public var layout: CounterLayout
     /// The lane's totals in the layout's order, with control's own refusals among the drops.
     public var counters: [UInt64]
@@ -35,7 +38,7 @@ public struct GatewaySnapshot: Sendable {
 
     public init(
         site: String, listen: Endpoint?, started: Instant, taken: Instant, ports: [Port], control: ControlCore,
-        layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?, withGroups: Bool
+        backends: CipherBackends, layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?, withGroups: Bool
     ) {
         self.site = site
         publicKey = control.configuration.identity.publicKey
@@ -44,6 +47,7 @@ public struct GatewaySnapshot: Sendable {
         self.taken = taken
         self.ports = ports
         peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0)) }
+        self.backends = backends
         self.layout = layout
         self.counters = counters
         self.counters[layout.index(.handshakeRefused)] &+= control.refusedHandshakes
@@ -79,6 +83,7 @@ extension GatewayCore {
         lane.updateGauges()
         return GatewaySnapshot(
             site: site, listen: nil, started: started, taken: now, ports: ports, control: control,
-            layout: lane.bridge.counters.layout, counters: lane.bridge.counters.values, macs: macRows(), withGroups: true)
+            backends: lane.configuration.backends, layout: lane.bridge.counters.layout,
+            counters: lane.bridge.counters.values, macs: macRows(), withGroups: true)
     }
 }

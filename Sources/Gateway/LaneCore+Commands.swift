@@ -37,10 +37,11 @@ extension LaneCore {
         let slot = StreamIdentifier.slot(of: session.localStream)
         let lane = configuration.lane
         guard slot < sessions.count, session.peer.index < bridge.links.count, session.remoteLanes <= Limits.lanes,
-            let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane))
+            let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane), backends: configuration.backends)
         else { return }
         for origin in 0..<Int(session.remoteLanes) where origins.lane(of: origin) == lane {
-            guard let key = SessionKey(session.cipher, session.receiveKey.forLane(UInt16(origin))) else { return }
+            let secret = session.receiveKey.forLane(UInt16(origin))
+            guard let key = SessionKey(session.cipher, secret, backends: configuration.backends) else { return }
             let place = origins.place(of: origin)
             streams[slot * origins.places + place].install(key)
             reassemblers[session.peer.index * origins.places + place].open()

@@ -9,7 +9,8 @@
 // How to drive it: call `handleCommands`, then any number of `handleFrame` or `handleDatagrams`, then `finishBatch`, then
 // send everything, then `drained`. When `wantsDrain` turns true in between, finish and drain before going on. Call
 // `handleTimeout` when `nextTimeout` has come. One thread owns it; nothing here allocates, locks or counts references,
-// except that installing a key, a few times an hour for each peer, makes small arrays and asks libsodium for memory.
+// except that installing a key, a few times an hour for each peer, makes small arrays and asks the
+// libraries that seal for memory.
 
 import Basics
 import Buffers
@@ -59,6 +60,8 @@ public struct LaneConfiguration: Sendable {
     public var coalescing = PortSet.none
     /// Of those, the ports that take super-frames of UDP too.
     public var coalescingUDP = PortSet.none
+    /// Which library seals and opens. A matter of speed alone, so that only a live gateway chooses.
+    public var backends = CipherBackends.sodium
 
     public init(
         ports: Int, peers: Int, lane: UInt16 = 0, macLimit: Int = 65_536, macAgeing: Interval = .seconds(300),

@@ -4,6 +4,7 @@
 import Basics
 import Foundation
 import Gateway
+import Tunnels
 
 /// The questions that `causeway show` asks.
 public enum ShowTopic: String, CaseIterable, Sendable, Codable {
@@ -11,6 +12,12 @@ public enum ShowTopic: String, CaseIterable, Sendable, Codable {
 }
 
 public struct StatusDocument: Codable, Sendable, Equatable {
+    public struct Backend: Codable, Sendable, Equatable {
+        public var cipher: String
+        /// libcrypto seals and opens datagrams of so many octets and more, libsodium shorter ones; absent: libsodium all.
+        public var libcryptoFrom: Int?
+    }
+
     public var site: String
     public var publicKey: String
     public var listen: String?
@@ -23,6 +30,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var framesIn: UInt64
     public var framesOut: UInt64
     public var dropped: UInt64
+    /// Every cipher, in the order of preference.
+    public var backends: [Backend]
 
     public init(_ snapshot: GatewaySnapshot) {
         site = snapshot.site
@@ -38,6 +47,10 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         framesIn = ports.reduce(0) { $0 + snapshot[$1, .framesIn] }
         framesOut = ports.reduce(0) { $0 + snapshot[$1, .framesOut] }
         dropped = DropReason.allCases.reduce(0) { $0 + snapshot[$1] }
+        backends = Cipher.allCases.map {
+            let length = snapshot.backends[$0]
+            return Backend(cipher: $0.name, libcryptoFrom: length == CipherBackends.never ? nil : length)
+        }
     }
 }
 

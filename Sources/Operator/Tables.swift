@@ -2,6 +2,7 @@
 
 import Foundation
 import TextTable
+import Tunnels
 
 public enum Tables {
     /// The text for a topic's JSON, as a running gateway sent it.
@@ -32,6 +33,10 @@ public enum Tables {
             "MAC table   \(status.macEntries) entries",
             "frames      \(status.framesIn) in, \(status.framesOut) out, \(status.dropped) dropped (all reasons)",
         ]
+        for backend in status.backends {
+            let words = CipherBackends.words(from: backend.libcryptoFrom ?? CipherBackends.never)
+            lines.append("sealing     \(backend.cipher): \(words)")
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 

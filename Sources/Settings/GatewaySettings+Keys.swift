@@ -78,6 +78,10 @@ extension GatewaySettings {
             "cipher", .word, \.tuning.cipher,
             "What seals datagrams; `auto` is AES-256-GCM where both processors have instructions for it."),
         SettingKey(
+            "cipher.backend", .word, \.tuning.cipherBackend,
+            inReplay: .decided("a replay uses libsodium; the octets are the same"),
+            "The library that seals and opens; `auto` measures at the start which is the faster for each length of datagram."),
+        SettingKey(
             "keepalive", .duration(.milliseconds(50) ... .seconds(60)), \.tuning.keepalive,
             "How often a peer hears from this gateway when there is nothing to send."),
         SettingKey(

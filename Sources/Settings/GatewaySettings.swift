@@ -62,6 +62,7 @@ public struct SiteTuning: Hashable, Sendable {
     /// The largest IP packet that the underlay carries, in octets with the IP header, until it is probed.
     public var pathMTU = 1_500
     public var cipher = CipherChoice.automatic
+    public var cipherBackend = CipherBackendChoice.automatic
     /// How often a peer hears from us when there is nothing to send.
     public var keepalive = Interval.seconds(1)
     /// The longest that one key seals for.
@@ -124,6 +125,14 @@ public enum CipherChoice: String, CaseIterable, Hashable, Sendable {
     case automatic = "auto"
     case aes256GCM = "aes-256-gcm"
     case chaCha20Poly1305 = "chacha20-poly1305"
+}
+
+/// Which library seals and opens datagrams.
+public enum CipherBackendChoice: String, CaseIterable, Hashable, Sendable {
+    /// The faster one for each length of datagram, as measured at the start.
+    case automatic = "auto"
+    case sodium
+    case openssl
 }
 
 /// How important an event is, the least important first; as a setting, the least important that is logged.

@@ -1,5 +1,5 @@
-// libsodium's primitives, with Swift types around them: the only file that touches its pointers. Everything here is a
-// pure function of its arguments.
+// libsodium's primitives, with Swift types around them; with SodiumAEAD.swift the only file that touches its pointers.
+// Everything here is a pure function of its arguments.
 //
 // X25519 is RFC 7748, ChaCha20-Poly1305 is RFC 8439, BLAKE2b is RFC 7693, AES-256-GCM is NIST SP 800-38D.
 

@@ -1,5 +1,6 @@
 // The key of one direction of one stream, ready for use: AES-256-GCM with its round keys computed once, or
-// ChaCha20-Poly1305. Lanes hold them; nothing here allocates after the key is made.
+// ChaCha20-Poly1305, by libsodium for short datagrams and by libcrypto for long ones. Lanes hold them; nothing here allocates
+// after the key is made.
 
 import Basics
 import Buffers
@@ -23,6 +24,7 @@ public enum Cipher: UInt8, Sendable, BitwiseCopyable, CaseIterable {
 public struct CipherSet: OptionSet, Sendable, BitwiseCopyable, Hashable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(_ cipher: Cipher) { rawValue = cipher.rawValue }
 
     public static let aes256gcm = CipherSet(rawValue: 1)
     public static let chacha20poly1305 = CipherSet(rawValue: 2)
@@ -39,85 +41,85 @@ public struct CipherSet: OptionSet, Sendable, BitwiseCopyable, Hashable {
 }
 
 /// One AEAD key. The nonce is four zero octets and the datagram's 64-bit counter, so a counter must never repeat under it.
+/// One thread at a time may seal or open with it.
 @safe
 public struct SessionKey: ~Copyable {
     public let cipher: Cipher
-    /// Guarded memory of libsodium's: the AES state (512 octets, 16-aligned), or the 32 octets of a ChaCha20 key.
-    private let state: UnsafeMutableRawPointer
+    /// Datagrams of so many octets and more are libcrypto's, shorter ones libsodium's.
+    private let threshold: Int
+    /// libsodium's; absent only when every datagram is libcrypto's.
+    private let state: UnsafeMutableRawPointer?
+    /// libcrypto's; absent only when no datagram is.
+    private let sealing: OpaquePointer?
+    private let opening: OpaquePointer?
 
+    /// Where this libcrypto lacks the cipher, libsodium does all of it.
+    ///
     /// `nil` when the processor lacks the instructions, or there is no memory.
-    public init?(_ cipher: Cipher, _ key: Key256) {
-        guard Primitives.isReady, cipher != .aes256gcm || crypto_aead_aes256gcm_is_available() == 1,
-            let memory = unsafe sodium_malloc(crypto_aead_aes256gcm_statebytes())
-        else { return nil }
-        self.cipher = cipher
-        unsafe state = memory
-        let bytes = key.bytes
-        switch cipher {
-        case .aes256gcm:
-            // SAFETY: the state has `statebytes` octets, a multiple of its alignment, which sodium_malloc therefore keeps.
-            _ = unsafe crypto_aead_aes256gcm_beforenm(memory.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self), bytes)
-        case .chacha20poly1305:
-            // SAFETY: the state is longer than 32 octets.
-            unsafe memory.copyMemory(from: bytes, byteCount: 32)
+    public init?(_ cipher: Cipher, _ key: Key256, backends: CipherBackends = .sodium) {
+        guard CipherSet.supported.contains(CipherSet(cipher)) else { return nil }
+        let threshold = CipherBackend.openssl.ciphers.contains(CipherSet(cipher)) ? backends[cipher] : CipherBackends.never
+        let needsState = threshold > SealedLayout.overhead
+        let needsContexts = threshold < CipherBackends.never
+        let state = needsState ? unsafe SodiumAEAD.makeState(cipher, key) : nil
+        let sealing = needsContexts ? unsafe OpenSSLAEAD.makeContext(cipher, key, isSealing: true) : nil
+        let opening = needsContexts ? unsafe OpenSSLAEAD.makeContext(cipher, key, isSealing: false) : nil
+        guard unsafe (state != nil) == needsState, unsafe (sealing != nil) == needsContexts,
+            unsafe (opening != nil) == needsContexts
+        else {
+            unsafe SessionKey.free(state, sealing, opening)
+            return nil
         }
+        self.cipher = cipher
+        self.threshold = threshold
+        unsafe self.state = state
+        unsafe self.sealing = sealing
+        unsafe self.opening = opening
     }
 
-    // SAFETY: the state came from sodium_malloc; sodium_free wipes it.
-    deinit { unsafe sodium_free(state) }
+    deinit { unsafe SessionKey.free(state, sealing, opening) }
+
+    private static func free(_ state: UnsafeMutableRawPointer?, _ sealing: OpaquePointer?, _ opening: OpaquePointer?) {
+        if let state = unsafe state { unsafe SodiumAEAD.free(state) }
+        if let sealing = unsafe sealing { unsafe OpenSSLAEAD.free(sealing) }
+        if let opening = unsafe opening { unsafe OpenSSLAEAD.free(opening) }
+    }
+
+    /// What a datagram of so many octets is sealed and opened by.
+    @inline(__always)
+    func backend(forDatagramOf count: Int) -> CipherBackend { count >= threshold ? .openssl : .sodium }
 
     /// Seals in place. `datagram` is a whole one: header (already written), text, and 16 octets for the tag.
     /// Precondition: at least `SealedLayout.overhead` octets.
     public func seal(_ datagram: inout MutableRawSpan, counter: UInt64) {
-        precondition(datagram.byteCount >= SealedLayout.overhead)
-        // SAFETY: the parts lie within the datagram; in place is allowed by both functions; the state holds this cipher's.
-        _ = unsafe withParts(of: &datagram, counter) { parts in
-            switch cipher {
-            case .aes256gcm:
-                unsafe crypto_aead_aes256gcm_encrypt_detached_afternm(
-                    parts.text, parts.tag, nil, parts.text, parts.textCount, parts.associated, Parts.associatedCount, nil,
-                    parts.nonce, state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self))
-            case .chacha20poly1305:
-                unsafe crypto_aead_chacha20poly1305_ietf_encrypt_detached(
-                    parts.text, parts.tag, nil, parts.text, parts.textCount, parts.associated, Parts.associatedCount, nil,
-                    parts.nonce, state.assumingMemoryBound(to: UInt8.self))
+        let count = datagram.byteCount
+        precondition(count >= SealedLayout.overhead)
+        // SAFETY: the parts lie within the datagram; `init` has made what the datagram's length calls for.
+        unsafe withParts(of: &datagram, counter) { parts in
+            switch backend(forDatagramOf: count) {
+            case .openssl: unsafe OpenSSLAEAD.seal(sealing.unsafelyUnwrapped, parts)
+            case .sodium: unsafe SodiumAEAD.seal(cipher, state.unsafelyUnwrapped, parts)
             }
         }
     }
 
-    /// Opens in place; the text is then at `SealedLayout.headerBytes`. False when it does not authenticate, or is too short.
+    /// Opens in place; the text is then at `SealedLayout.headerBytes`. False when it does not authenticate, or is too short:
+    /// the text and the tag are then of no use to anyone, and may have changed.
     public func open(_ datagram: inout MutableRawSpan, counter: UInt64) -> Bool {
-        guard datagram.byteCount >= SealedLayout.overhead else { return false }
+        let count = datagram.byteCount
+        guard count >= SealedLayout.overhead else { return false }
         // SAFETY: as in `seal`.
         return unsafe withParts(of: &datagram, counter) { parts in
-            switch cipher {
-            case .aes256gcm:
-                unsafe crypto_aead_aes256gcm_decrypt_detached_afternm(
-                    parts.text, nil, parts.text, parts.textCount, parts.tag, parts.associated, Parts.associatedCount,
-                    parts.nonce, state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self))
-            case .chacha20poly1305:
-                unsafe crypto_aead_chacha20poly1305_ietf_decrypt_detached(
-                    parts.text, nil, parts.text, parts.textCount, parts.tag, parts.associated, Parts.associatedCount,
-                    parts.nonce, state.assumingMemoryBound(to: UInt8.self))
+            switch backend(forDatagramOf: count) {
+            case .openssl: unsafe OpenSSLAEAD.open(opening.unsafelyUnwrapped, parts)
+            case .sodium: unsafe SodiumAEAD.open(cipher, state.unsafelyUnwrapped, parts)
             }
-        } == 0
-    }
-
-    /// Where libsodium finds what it works on; valid during one call.
-    @unsafe
-    private struct Parts {
-        static let associatedCount = UInt64(SealedLayout.headerBytes)
-
-        let text: UnsafeMutablePointer<UInt8>
-        let textCount: UInt64
-        let tag: UnsafeMutablePointer<UInt8>
-        let associated: UnsafePointer<UInt8>
-        let nonce: UnsafePointer<UInt8>
+        }
     }
 
     /// Lends the parts of a datagram. Precondition: it has at least `SealedLayout.overhead` octets.
     @inline(__always)
-    private func withParts(of datagram: inout MutableRawSpan, _ counter: UInt64, _ body: (Parts) -> Int32) -> Int32 {
+    private func withParts<R>(of datagram: inout MutableRawSpan, _ counter: UInt64, _ body: (SealedParts) -> R) -> R {
         let textCount = datagram.byteCount &- SealedLayout.overhead
         // SAFETY: header, text and tag lie within the datagram by the precondition; header and nonce live on this frame.
         return unsafe datagram.withUnsafeMutableBytes { buffer in
@@ -128,9 +130,10 @@ public struct SessionKey: ~Copyable {
             return unsafe withUnsafeBytes(of: &header) { associated in
                 unsafe withUnsafeBytes(of: &nonce) { number in
                     unsafe body(
-                        Parts(
-                            text: text, textCount: UInt64(textCount), tag: text + textCount,
+                        SealedParts(
+                            text: text, textCount: textCount, tag: text + textCount,
                             associated: associated.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self),
+                            associatedCount: SealedLayout.headerBytes,
                             nonce: number.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)))
                 }
             }

@@ -68,6 +68,15 @@ struct LoadedSettings {
                     at: "cipher", "this processor has no instructions for \(settings.tuning.cipher.rawValue)",
                     hint: "use auto or chacha20-poly1305"))
         }
+        if let tuning = parsed.settings?.tuning, tuning.cipherBackend == .openssl {
+            let lacking = CipherSet(tuning.cipher).subtracting(CipherBackend.openssl.ciphers)
+            for cipher in Cipher.allCases where lacking.contains(CipherSet(cipher)) {
+                problems.append(
+                    parsed.diagnostic(
+                        at: "cipher.backend", "this machine's libcrypto does not have \(cipher.name)",
+                        hint: "use auto or sodium"))
+            }
+        }
         settings = parsed.settings
         self.identity = identity
         self.presharedKey = presharedKey

@@ -100,6 +100,20 @@ struct KeyTests {
         #expect(try place.run("check", "\(place.path)/london.conf", in: "/").status == 0)
     }
 
+    @Test func cipherBackends() throws {
+        _ = try place.run("genkey", "london.key")
+        for backend in ["auto", "sodium", "openssl"] {
+            try place.write("london.conf", configuration("cipher.backend = \(backend)\n"))
+            #expect(try place.run("check", "london.conf").status == 0, "\(backend)")
+        }
+        try place.write("london.conf", configuration("cipher.backend = opensll\n"))
+        let run = try place.run("check", "london.conf")
+        #expect(run.status == 1)
+        #expect(
+            run.err
+                == "london.conf:8:18: cipher.backend: \"opensll\" is not auto, sodium or openssl (did you mean openssl?)\n")
+    }
+
     @Test func aWarningIsNoProblem() throws {
         _ = try place.run("genkey", "london.key")
         try place.write(

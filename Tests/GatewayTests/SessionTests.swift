@@ -205,6 +205,28 @@ import Tunnels
         }
     }
 
+    /// Gateways whose libraries differ put the same datagrams on the WAN, octet for octet.
+    @Test(arguments: [CipherSet.aes256gcm, .chacha20poly1305])
+    func theBackendDoesNotShow(_ cipher: CipherSet) throws {
+        guard CipherSet.supported.contains(cipher) else { return }
+        func sent(_ a: CipherBackends, _ b: CipherBackends) throws -> [[UInt8]] {
+            let mesh = VirtualMesh([SiteSetup(ciphers: cipher, backends: a), SiteSetup(ciphers: cipher, backends: b)])
+            _ = try #require(mesh.runUntilUp(limit: .seconds(2)))
+            mesh.run(for: .seconds(1))
+            #expect(carriesBothWays(mesh))
+            for (site, backends) in zip(mesh.sites, [a, b]) {
+                let snapshot = site.core.snapshot(site: "x", started: .zero, at: mesh.now, ports: [])
+                #expect(snapshot.backends == backends)
+            }
+            return mesh.sent.map(\.bytes)
+        }
+        let mixed = CipherBackends(aes256gcm: 100, chacha20poly1305: 100)
+        let plain = try sent(.sodium, .sodium)
+        #expect(plain.count > 4)
+        #expect(try sent(.openssl, .openssl) == plain)
+        #expect(try sent(mixed, .sodium) == plain)
+    }
+
     // MARK: Names
 
     @Test func aNameThatDoesNotResolveAtFirstIsAskedForAgain() throws {

@@ -32,6 +32,7 @@ struct SiteSetup {
     var macAgeing = Interval.seconds(300)
     var keepalive = Interval.seconds(1)
     var ciphers = CipherSet([.chacha20poly1305])
+    var backends = CipherBackends.sodium
     var presharedKey: [UInt8]?
     var rekeyTime = Interval.seconds(120)
     var rekeyDatagrams: UInt64 = 1 << 32
@@ -190,9 +191,10 @@ final class VirtualMesh {
                 .init(name: "site\($0)", key: setup.wrongKeys[$0] ?? identities[$0].publicKey, hasAddress: setup.dials)
             }, ports: setup.allPorts)
         control.ciphers = setup.ciphers
+        var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: peers.count)
+        lane.backends = setup.backends
         return GatewayCore(
-            lane: LaneConfiguration(setup.tuning, ports: setup.ports, peers: peers.count), control: control,
-            random: SeededRandom(seed: seed), wallClock: wallClock + now.nanoseconds, at: now)
+            lane: lane, control: control, random: SeededRandom(seed: seed), wallClock: wallClock + now.nanoseconds, at: now)
     }
 
     // MARK: What tests do

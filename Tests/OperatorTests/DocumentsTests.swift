@@ -17,6 +17,15 @@ import Testing
         #expect(
             shown == """
                 {
+                  "backends" : [
+                    {
+                      "cipher" : "aes-256-gcm",
+                      "libcrypto_from" : 300
+                    },
+                    {
+                      "cipher" : "chacha20-poly1305"
+                    }
+                  ],
                   "dropped" : 1234610,
                   "frames_in" : 1000032,
                   "frames_out" : 1000036,

@@ -65,7 +65,8 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
         ]
     var snapshot = GatewaySnapshot(
         site: "london", listen: listen, started: now - .seconds(90_061), taken: now, ports: ports, control: control,
-        layout: layout, counters: counters, macs: macs, withGroups: true)
+        backends: CipherBackends(aes256gcm: 300, chacha20poly1305: CipherBackends.never), layout: layout, counters: counters,
+        macs: macs, withGroups: true)
     snapshot.publicKey = key(9)
     if !isEmpty {
         snapshot.peers[0].state = .up

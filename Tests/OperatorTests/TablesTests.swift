@@ -24,6 +24,8 @@ import Testing
                 ports       1 of 2 up
                 MAC table   3 entries
                 frames      1000032 in, 1000036 out, 1234610 dropped (all reasons)
+                sealing     aes-256-gcm: libsodium below 300 octets, libcrypto from there on
+                sealing     chacha20-poly1305: libsodium
 
                 """)
         #expect(try !text(.status, makeSnapshot(listen: nil)).contains("listen"))

@@ -129,8 +129,8 @@ import Tunnels
             mailbox: mailbox, random: random, wallClock: 0, at: .zero)
         let snapshot = GatewaySnapshot(
             site: "london", listen: nil, started: .zero, taken: now,
-            ports: [GatewaySnapshot.Port(name: "lan0", kind: "tap", device: "t")], control: control, layout: mailbox.layout,
-            counters: [UInt64](repeating: 0, count: mailbox.layout.count), macs: nil, withGroups: true)
+            ports: [GatewaySnapshot.Port(name: "lan0", kind: "tap", device: "t")], control: control, backends: .sodium,
+            layout: mailbox.layout, counters: [UInt64](repeating: 0, count: mailbox.layout.count), macs: nil, withGroups: true)
         func why(_ group: IPAddress, _ site: String) -> WhyDocument? {
             WhyDocument(WhyQuestion(group: group, source: nil, vlan: ten, site: site), control, snapshot)
         }

@@ -27,6 +27,7 @@ import Testing
             rekey.time = 1min
             keepalive = 50ms
             cipher = chacha20-poly1305
+            cipher.backend = openssl
             path.mtu = 9000
             mac.limit = 16
             mac.ageing = 10s
@@ -46,6 +47,7 @@ import Testing
         tuning.macLimit = 16
         tuning.pathMTU = 9_000
         tuning.cipher = .chaCha20Poly1305
+        tuning.cipherBackend = .openssl
         tuning.keepalive = .milliseconds(50)
         tuning.rekeyTime = .seconds(60)
         tuning.rekeyDatagrams = 1_000

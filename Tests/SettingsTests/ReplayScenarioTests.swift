@@ -159,6 +159,7 @@ import Testing
             site.a.set.port.lan0.device = x
             site.a.set.peer.b.key = x
             site.a.set.peer.b.address = x
+            site.a.set.cipher.backend = sodium
             """
         let reasons = [
             "site cannot be set in a replay (the sites are named in the key sites)",
@@ -171,6 +172,7 @@ import Testing
             "port.lan0.device cannot be set in a replay (frames come from site.SITE.port.PORT.capture)",
             "peer.b.key cannot be set in a replay (every site is every other's peer; see link.A-B.delay)",
             "peer.b.address cannot be set in a replay (every site is every other's peer; see link.A-B.delay)",
+            "cipher.backend cannot be set in a replay (a replay uses libsodium; the octets are the same)",
         ]
         #expect(problems(ofScenario: text) == zip(2..., reasons).map { "s:\($0):1: site.a.set.\($1)" })
     }

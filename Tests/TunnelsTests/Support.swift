@@ -117,8 +117,8 @@ func randomBytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
 struct NoSuchCipher: Error {}
 
 /// A key that must be there: `#require` does not take move-only values.
-func sessionKey(_ cipher: Cipher, _ key: Key256) throws -> SessionKey {
-    guard let key = SessionKey(cipher, key) else { throw NoSuchCipher() }
+func sessionKey(_ cipher: Cipher, _ key: Key256, _ backends: CipherBackends = .sodium) throws -> SessionKey {
+    guard let key = SessionKey(cipher, key, backends: backends) else { throw NoSuchCipher() }
     return key
 }
 
