@@ -50,6 +50,8 @@ struct Lane: ~Copyable {
     private static let portCheck = Interval.seconds(1)
     /// Messages and frames a second from which on there is traffic: more than the signs of life of many peers.
     private static let busy = 500
+    /// About as long as falling asleep and being woken takes, the waker's part included.
+    private static let shortQuiet = Interval.microseconds(8)
 
     private var core: LaneCore
     private var socket: UDPSocket
@@ -70,6 +72,8 @@ struct Lane: ~Copyable {
     private var hasPortsToAsk: Bool { taps.count + lives.count > 0 }
     /// Messages and frames since the last look at the ports.
     private var recent = 0
+    /// How long nothing came when nothing came last.
+    private var lastQuiet = Interval.seconds(1)
     private let wakeUp: WakeUp
     private let link: LaneLink
     // The link's parts, held here so that reaching them counts no references.
@@ -144,10 +148,32 @@ struct Lane: ~Copyable {
         // What control has left found no room: it has some after the flush.
         let isDone =
             !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane && !mailbox.hasCrossings
-        if isDone { alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck)) }
-        for index in 0..<poller.wait(timeout: isDone ? nil : .zero) {
-            note(poller.token(index), isError: poller.hasError(index))
+        if !isDone { return noteEvents(poller.wait(timeout: .zero)) }
+        let quietSince = MonotonicClock.now()
+        if lastQuiet < Lane.shortQuiet && somethingComes(within: Lane.shortQuiet, since: quietSince) { return }
+        alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck))
+        noteEvents(poller.wait(timeout: nil))
+        lastQuiet = MonotonicClock.now() - quietSince
+    }
+
+    /// Where the last quiet was shorter than it takes to fall asleep and be woken, the next is likely to be so too: keeps looking
+    /// for so long, while others may run. Spares whoever sends to us the wakening as well.
+    private mutating func somethingComes(within limit: Interval, since start: Instant) -> Bool {
+        while true {
+            let events = poller.wait(timeout: .zero)
+            noteEvents(events)
+            let quiet = MonotonicClock.now() - start
+            if events > 0 {
+                lastQuiet = quiet
+                return true
+            }
+            if quiet >= limit { return false }
+            yieldProcessor()
         }
+    }
+
+    private mutating func noteEvents(_ count: Int) {
+        for index in 0..<count { note(poller.token(index), isError: poller.hasError(index)) }
     }
 
     /// Asks everything again, without a wait.
