@@ -21,6 +21,7 @@ import Testing
         switch outcome {
         case .learned: "learned"
         case .refreshed: "refreshed"
+        case .refreshedLate: "refreshed late"
         case .moved(let from): "moved from \(from.rawValue)"
         case .ignored: "ignored"
         }

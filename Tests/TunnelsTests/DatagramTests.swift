@@ -43,11 +43,11 @@ import Testing
         #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e8"))
         #expect(Initiation.Payload(first.encoded) == first)
         #expect(Initiation.Payload(first.encoded + [1, 2, 3]) == first, "a later version may add fields")
-        for count in 0..<first.encoded.count { #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil) }
+        for count in 0..<Initiation.Payload.minimumBytes { #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil) }
         let second = Response.Payload(stream: 0xA1B2_C3D4, cipher: .aes256gcm, keepalive: 60_000)
         #expect(second.encoded == hex("a1b2c3d4010000ea60"))
         #expect(Response.Payload(second.encoded + [9]) == second)
-        for count in 0..<second.encoded.count { #expect(Response.Payload(Array(second.encoded.prefix(count))) == nil) }
+        for count in 0..<Response.Payload.minimumBytes { #expect(Response.Payload(Array(second.encoded.prefix(count))) == nil) }
         #expect(Response.Payload(hex("a1b2c3d403000003e8")) == nil, "an unknown cipher")
     }
 
