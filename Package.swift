@@ -76,6 +76,12 @@ let package = Package(
             name: "multicast-scale",
             dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway", "LinuxIO"],
             path: "tools/multicast-scale", swiftSettings: strict),
+        // Another, run by tools/bench-fastpath, and by CommandTests for its count of allocations.
+        .target(name: "CAllocations", path: "tools/fastpath-bench/CAllocations"),
+        .executableTarget(
+            name: "fastpath-bench",
+            dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Gateway", "LinuxIO", "CAllocations"],
+            path: "tools/fastpath-bench/Sources", swiftSettings: strict),
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .testTarget(name: "BuffersTests", dependencies: ["Basics", "Buffers"], swiftSettings: strict),
@@ -95,7 +101,7 @@ let package = Package(
         .testTarget(
             name: "OperatorTests", dependencies: ["Basics", "Switching", "Tunnels", "Gateway", "Operator"],
             swiftSettings: strict),
-        // A black box: it runs the program that is built beside it.
-        .testTarget(name: "CommandTests", dependencies: ["causeway"], swiftSettings: strict),
+        // Black boxes: it runs the programs that are built beside it.
+        .testTarget(name: "CommandTests", dependencies: ["causeway", "fastpath-bench"], swiftSettings: strict),
     ]
 )

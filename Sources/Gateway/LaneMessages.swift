@@ -94,6 +94,17 @@ public struct SessionInstallation: Sendable, BitwiseCopyable {
     public var renewAfter: UInt64
 }
 
+extension SessionInstallation {
+    /// One session with the first peer that both sides hold, with one key for both directions: for benchmarks, which have no
+    /// control. `lanes` is how many either side has.
+    package init(bothWays key: Key256, cipher: Cipher, lanes: Int, endpoint: Endpoint) {
+        let stream = StreamIdentifier.make(slot: 0, random: 0)
+        self.init(
+            peer: PeerIndex(0), localStream: stream, remoteStream: stream, sendKey: key, receiveKey: key, cipher: cipher,
+            remoteLanes: UInt8(lanes), isConfirmed: true, endpoint: endpoint, generation: 1, renewAfter: StreamSender.hardLimit)
+    }
+}
+
 /// From control to a lane.
 public enum LaneCommand: Sendable, BitwiseCopyable {
     case install(SessionInstallation)
@@ -125,7 +136,7 @@ public final class LaneMailbox: Sendable {
     /// Control to lane: frames for ports, segments for peers.
     let outbound: ByteQueue
     /// Control publishes, the lanes read: where multicast goes. Each lane counts, control reads: what was forwarded.
-    let forwarding: ForwardingBoard
+    package let forwarding: ForwardingBoard
     /// The lane's number.
     public let lane: Int
     /// To and from the other lanes; `nil` where there are none.

@@ -118,7 +118,7 @@ public struct ForwardingPlan: Sendable {
     // MARK: Changing
 
     /// - Parameter sources: those that differ from `any`, ascending.
-    mutating func set(_ key: GroupKey, any: FanOut, sources: [(source: IPAddress, fanOut: FanOut)]) {
+    package mutating func set(_ key: GroupKey, any: FanOut, sources: [(source: IPAddress, fanOut: FanOut)]) {
         set(Key(vlan: key.vlan, group: key.group), any, sources)
     }
 
