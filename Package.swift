@@ -23,11 +23,13 @@ let package = Package(
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CPcap", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"])]),
+        // A header alone, nothing of the system's: hints for the processor.
+        .systemLibrary(name: "CHints"),
         .target(name: "CLinux"),
 
         // Pure: no I/O, no clock, no randomness.
         .target(name: "Basics", swiftSettings: strict),
-        .target(name: "Buffers", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "Buffers", dependencies: ["Basics", "CHints"], swiftSettings: strict),
         .target(name: "Wire", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Switching",

@@ -13,6 +13,7 @@
 //     reader:  once a batch, holding nothing: acknowledged = generation
 //     writer:  frees every remembered block whose generation all readers have acknowledged
 
+import CHints
 import Synchronization
 
 /// What a published table holds: a plain value with its key inside.
@@ -38,6 +39,8 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
     private var retired: [(block: UInt, generation: UInt64)] = []
     /// Octets of all blocks, those that wait to be freed included.
     public private(set) var byteCount = 0
+    /// The same, for readers.
+    private let published = Atomic<Int>(0)
 
     /// - Parameter readers: how many readers there will be, each with a number below this.
     public init(readers: Int) {
@@ -70,6 +73,7 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
         let block = entries.isEmpty ? 0 : build(entries, secret)
         // SAFETY: checked above.
         let old = unsafe shards[shard].exchange(block, ordering: .acquiringAndReleasing)
+        published.store(byteCount, ordering: .relaxed)
         guard old != 0 else { return }
         // Readers that acknowledge this generation began their batch after the exchange.
         let generation = generation.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
@@ -141,6 +145,8 @@ public final class PublishedTable<Entry: PublishedEntry>: @unchecked Sendable {
         unsafe acknowledged[index].store(generation.load(ordering: .sequentiallyConsistent), ordering: .releasing)
     }
 
+    var publishedBytes: Int { published.load(ordering: .relaxed) }
+
     func checkReader(_ index: Int) { precondition(index >= 0 && index < readers) }
 }
 
@@ -162,6 +168,18 @@ public struct PublishedTableReader<Entry: PublishedEntry>: ~Copyable {
 
     /// Call between batches.
     public func acknowledge() { table.acknowledge(number) }
+
+    /// Octets of all blocks, as of the last change.
+    public var byteCount: Int { table.publishedBytes }
+
+    /// Asks the processor to fetch where an entry with this hash would be. Changes nothing.
+    @inlinable @inline(__always)
+    public func prefetch(_ hash: UInt32, in shardHash: UInt32) {
+        // SAFETY: as in `find`; a hint reads nothing.
+        let word = unsafe shards[PublishedTable<Entry>.shard(of: shardHash)].load(ordering: .acquiring)
+        let place = Int(hash) & (1 << Int(truncatingIfNeeded: word & 63) &- 1)
+        unsafe ch_prefetch(UnsafeRawPointer(bitPattern: word & ~63 &+ UInt(truncatingIfNeeded: place &* MemoryLayout<Entry>.stride)))
+    }
 
     /// The entry with this hash, in the shard of `shardHash`, for which `matches` is true. O(1) expected, no allocation.
     @inlinable @inline(__always)

@@ -17,6 +17,9 @@ protocol FramePort: ~Copyable {
     mutating func advance() -> Bool
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan
+    /// A frame that waits already, `ahead` calls of `advance` away, to look at; `nil` where none does or the port cannot tell.
+    @_lifetime(borrow self)
+    func upcoming(_ ahead: Int) -> RawSpan?
     var offload: FrameOffload { get }
     /// True when only a part of the frame could be captured.
     var isTruncated: Bool { get }
@@ -45,6 +48,9 @@ extension PacketPort: FramePort {
 extension TAPPort: FramePort {
     static var truncation: DropReason { .captureTruncated }
 
+    @_lifetime(borrow self)
+    func upcoming(_ ahead: Int) -> RawSpan? { nil }
+
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
 
@@ -58,6 +64,9 @@ extension TAPPort: FramePort {
 extension LivePort: FramePort {
     /// libpcap is asked for as much as the longest frame that is carried.
     static var truncation: DropReason { .oversized }
+
+    @_lifetime(borrow self)
+    func upcoming(_ ahead: Int) -> RawSpan? { nil }
 
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }

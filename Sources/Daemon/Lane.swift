@@ -47,6 +47,8 @@ final class LaneLink: Sendable {
 struct Lane: ~Copyable {
     /// Frames taken from one port before the others, and the WAN, have their turn.
     private static let frameBatch = 256
+    /// Frames ahead of the one in hand that is looked at, so that its entries are fetched in the meantime.
+    private static let lookAhead = 3
     private static let portCheck = Interval.seconds(1)
     /// Messages and frames a second from which on there is traffic: more than the signs of life of many peers.
     private static let busy = 500
@@ -266,6 +268,7 @@ struct Lane: ~Copyable {
                 break
             }
             taken.count += 1
+            if core.wantsPrefetch, let frame = placed.port.upcoming(lookAhead) { core.prefetch(frame) }
             if placed.port.isTruncated {
                 core.handleLostFrame(Port.truncation, on: placed.index)
                 continue

@@ -27,6 +27,8 @@ public struct Bridge: ~Copyable {
     public internal(set) var counters: LaneCounters
     public internal(set) var macs: MACTable
     let forwarding: ForwardingTable
+    /// Whether the tables that frames are looked up in are worth a look ahead.
+    private(set) var hasLargeTables = false
     private let tallies: TallyBoard
     /// Whether there are other lanes, which hear of hosts through control.
     private let isOneOfMany: Bool
@@ -124,6 +126,30 @@ public struct Bridge: ~Copyable {
     /// The same for a frame in the first `count` octets of a block.
     mutating func switchFromPort(in block: borrowing OwnedBytes, count: Int, _ port: PortIndex, _ now: Instant) {
         switchFromPort(block.bytes(at: 0, count: count), port, now)
+    }
+
+    // MARK: Looking ahead
+
+    /// Octets of tables that a core's nearest cache holds beside everything else.
+    private static let smallTables = 1 << 16
+
+    /// To be called between batches: whether the tables have become large.
+    mutating func noteTables() {
+        // A cache line for each host.
+        hasLargeTables = macs.count &* 64 &+ forwarding.byteCount > Bridge.smallTables
+    }
+
+    /// Asks the processor to fetch what a frame will be looked up in, a few frames before its turn. Changes nothing.
+    func prefetch(_ frame: RawSpan) {
+        guard let header = FrameHeader(frame) else { return }
+        macs.prefetch(header.source, on: header.vlan)
+        if !header.destination.isGroup {
+            macs.prefetch(header.destination, on: header.vlan)
+        } else if isSnooping && header.etherType == .ipv4,
+            let source = frame.loadBE32(at: header.payloadOffset &+ 12), let group = frame.loadBE32(at: header.payloadOffset &+ 16)
+        {
+            forwarding.prefetch(header.vlan, group: group, source: source)
+        }
     }
 
     // MARK: Multicast
@@ -270,11 +296,17 @@ public struct Bridge: ~Copyable {
 
     private mutating func pack(_ frame: RawSpan, _ index: Int) {
         if !links[index].isUp || !links[index].hasSender { return counters.add(.peerDown) }
+        let finished = links[index].finishedBytes
         switch links[index].append(frame) {
         case .packed:
             counters.add(PeerIndex(index), .framesOut)
-            if !links[index].isDirty { markDirty(index) }
-            noteRoom(index)
+            // There is less room only once a datagram is finished.
+            if !links[index].isDirty {
+                markDirty(index)
+                noteRoom(index)
+            } else if links[index].finishedBytes != finished {
+                noteRoom(index)
+            }
         case .full: counters.add(.transmitFull)
         case .exhausted: counters.add(.keyExhausted)
         }

@@ -30,6 +30,7 @@ extension LaneCore {
         }
         if crossings != nil { handleCrossings(at: now) }
         bridge.forwarding.acknowledge()
+        bridge.noteTables()
         handleOutbound()
     }
 

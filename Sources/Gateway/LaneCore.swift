@@ -172,6 +172,12 @@ public struct LaneCore: ~Copyable {
         }
     }
 
+    /// Whether `prefetch` is of use: with small tables everything is at hand.
+    public var wantsPrefetch: Bool { bridge.hasLargeTables }
+
+    /// A frame that `handleFrame` will be given a few frames later: asks the processor to fetch what it will be looked up in.
+    public func prefetch(_ frame: RawSpan) { bridge.prefetch(frame) }
+
     /// Cuts a local sender's super-frame into the segments that a wire would have carried.
     private mutating func handleSuperFrame(
         _ frame: RawSpan, _ offload: FrameOffload, _ port: PortIndex, _ now: Instant
@@ -312,6 +318,7 @@ public struct LaneCore: ~Copyable {
         guard
             var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.now)
         else { return bridge.counters.add(.malformedPacking) }
+        if bridge.hasLargeTables { prefetch(text, cursor) }
         // A record that ends at this datagram's start comes before those that begin in it.
         deliverJoined(peer, at)
         while true {
@@ -325,6 +332,16 @@ public struct LaneCore: ~Copyable {
             case .malformed: return bridge.counters.add(.malformedPacking)
             case .end: return
             }
+        }
+    }
+
+    /// The same as `prefetch` for the records of a datagram, as many as a processor fetches for at once.
+    private func prefetch(_ text: RawSpan, _ records: UnpackCursor) {
+        var records = records
+        var left = 12
+        while left > 0, let record = records.skim(text) {
+            bridge.prefetch(text.extracting(record.offset..<(record.offset &+ record.count)))
+            left &-= 1
         }
     }
 

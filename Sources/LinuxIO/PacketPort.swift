@@ -182,6 +182,15 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
         }
     }
 
+    /// A frame that waits already, `ahead` calls of `advance` away, or what the ring has of it, without its VLAN tag; `nil` where
+    /// none does. Valid until the next `advance()`.
+    @_lifetime(borrow self)
+    public func upcoming(_ ahead: Int) -> RawSpan? {
+        guard let slot = ring.peek(ahead: ahead) else { return nil }
+        // SAFETY: the octets are the ring's, which lives as long as self, and the kernel writes to no slot that is filled.
+        return unsafe _overrideLifetime(RawSpan(_unsafeStart: slot.frame, byteCount: slot.captured), borrowing: self)
+    }
+
     /// Frames that the kernel dropped at this port since it was opened: no slot was free, or the frame was of a kind that
     /// a virtio header cannot describe. A system call.
     public mutating func drops() -> UInt64 {

@@ -64,6 +64,16 @@ struct PacketRing: ~Copyable, @unchecked Sendable {
         return unsafe Slot(address: address, status: status)
     }
 
+    /// A slot that the kernel has filled already and that `ahead` more calls of `take` would come to; `nil` where it has not. To
+    /// look at its frame only: it is not taken. Precondition: `ahead` is positive and below the number of slots.
+    func peek(ahead: Int) -> Slot? {
+        let place = next &+ ahead &- 1
+        // SAFETY: below `slots`, which `next` is too.
+        let address = unsafe base + (place < slots ? place : place &- slots) &* PacketRing.slotBytes
+        let status = unsafe cwl_slot_status(address)
+        return status & cwl_status_user() == 0 ? nil : unsafe Slot(address: address, status: status)
+    }
+
     /// A filled slot. Every offset in it comes from the kernel and is clamped to the slot all the same.
     @safe
     struct Slot {

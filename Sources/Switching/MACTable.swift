@@ -8,12 +8,14 @@
 // one noisy port push out everybody else's hosts, and their traffic would be flooded over the WAN. So a full table
 // evicts the oldest entry of the location that holds the *most* entries. A flooding port then displaces only itself.
 //
-//     index (hash -> entry)        pool of entries, each in two lists at most:
-//     [..][..][ 7 ][..]            - its location's list, most recently seen first
-//               |                  - the free list
-//               +--> entry 7: key, location, seen, newer <-> older
+//     by key: location, seen, place         pool of entries, each in two lists at most:
+//     [..][..][ port 0, 12:01, 7 ][..]      - its location's list, most recently seen first
+//                              |            - the free list
+//                              +--> entry 7: key, location, seen, newer <-> older
 //
-// Lookups and learning are O(1); eviction is O(locations); ageing looks at the old end of each location's list only.
+// Lookups and learning are O(1); eviction is O(locations); ageing looks at the old end of each location's list only. What a
+// frame asks is answered by one place of the table by key: with many hosts that is the one cold cache line of a look-up. The pool
+// says the same once more, and is touched only when a host is new, has moved, or is seen again after a while.
 
 import Basics
 import Buffers
@@ -53,25 +55,33 @@ public struct MACEntry: Hashable, Sendable, BitwiseCopyable {
 }
 
 public struct MACTable: ~Copyable {
+    /// What is known of an address.
     @usableFromInline
+    struct Sighting: BitwiseCopyable, Sendable {
+        @usableFromInline var seen: Instant
+        /// The entry's place in the pool.
+        @usableFromInline var place: Int32
+        /// When the other lanes were told, in seconds, and one more; 0 when they were not. Only where the table is shared.
+        @usableFromInline var told: UInt32
+        @usableFromInline var location: UInt16
+    }
+
     struct Entry: BitwiseCopyable {
         /// VLAN in bits 48–60, address below. Only meaningful while the entry is in a location's list.
         var key: UInt64 = 0
+        /// As in the key's sighting.
         var seen: Instant = .zero
         /// The neighbour seen more recently, or -1. Also unused on the free list.
         var newer: Int32 = -1
         /// The neighbour seen less recently, or -1. On the free list: the next free entry.
         var older: Int32 = -1
-        /// `vacant` on the free list.
+        /// As in the key's sighting; `vacant` on the free list.
         var location: UInt16 = Entry.vacant
-        /// When the other lanes were told, in seconds, and one more; 0 when they were not. Only where the table is shared.
-        var told: UInt32 = 0
 
         static let vacant = UInt16.max
     }
 
     /// One location's entries, as the ends of their list.
-    @usableFromInline
     struct List: BitwiseCopyable {
         var newest: Int32 = -1
         var oldest: Int32 = -1
@@ -107,11 +117,10 @@ public struct MACTable: ~Copyable {
     public private(set) var evictions: UInt64 = 0
 
     /// A sighting closer than this to the last one changes nothing: keeps the hot path from writing.
-    private let granularity: Interval
+    @usableFromInline let granularity: Interval
     /// How often other lanes hear of a host that stays, in seconds; 0 where there are none.
     private let tellPeriod: UInt32
-    private let secret: HashSecret
-    private var index: HashIndex
+    @usableFromInline var sightings: KeyedTable<Sighting>
     private var entries: FixedArray<Entry>
     private var lists: FixedArray<List>
     private var free: Int32
@@ -124,10 +133,10 @@ public struct MACTable: ~Copyable {
         precondition(limit > 0 && limit <= 1 << 24)
         self.limit = limit
         self.ageing = ageing
-        self.secret = secret
         granularity = min(.seconds(1), ageing / 64)
         tellPeriod = isShared ? UInt32(clamping: max(ageing.nanoseconds / 8_000_000_000, 1)) : 0
-        index = HashIndex(entries: limit)
+        sightings = KeyedTable(
+            entries: limit, empty: Sighting(seen: .zero, place: 0, told: 0, location: Entry.vacant), secret: secret)
         entries = FixedArray(count: limit) { place in
             var entry = Entry()
             entry.older = place + 1 < limit ? Int32(place + 1) : -1
@@ -137,37 +146,57 @@ public struct MACTable: ~Copyable {
         free = 0
     }
 
-    @inline(__always)
-    private static func key(_ address: MACAddress, _ vlan: VLAN) -> UInt64 {
+    @inlinable @inline(__always)
+    static func key(_ address: MACAddress, _ vlan: VLAN) -> UInt64 {
         UInt64(vlan.rawValue) << 48 | address.rawValue
     }
 
     /// Where to send a frame for `address`; `nil` when unknown or too old.
+    @inlinable @inline(__always)
     public func lookup(_ address: MACAddress, on vlan: VLAN, at now: Instant) -> Location? {
-        guard let place = find(MACTable.key(address, vlan)) else { return nil }
-        let entry = entries[place]
-        return now - entry.seen > ageing ? nil : Location(rawValue: entry.location)
+        guard let found = sightings.find(MACTable.key(address, vlan)), now - sightings[found].seen <= ageing else { return nil }
+        return Location(rawValue: sightings[found].location)
     }
 
+    /// Asks the processor to fetch what `lookup` and `learn` will look at.
+    @inlinable @inline(__always)
+    public func prefetch(_ address: MACAddress, on vlan: VLAN) { sightings.prefetch(MACTable.key(address, vlan)) }
+
     /// Notes that a frame from `address` came from `location`.
+    @inlinable @inline(__always)
     public mutating func learn(_ address: MACAddress, on vlan: VLAN, from location: Location, at now: Instant) -> Outcome {
-        if address.isGroup || address == .zero { return .ignored }
+        if address.isGroup || address.rawValue == 0 { return .ignored }
         let key = MACTable.key(address, vlan)
-        let hash = secret.hash(key)
-        guard let place = find(key, hash) else {
-            insert(key, hash, location, now)
+        let found = sightings.find(key)
+        // What nearly every frame of a host says that stays where it is.
+        if let found, sightings[found].location == location.rawValue, now - sightings[found].seen < granularity {
+            return .refreshed
+        }
+        return note(key, at: found, location, now)
+    }
+
+    /// A host that is new, has moved, or was not seen for a while.
+    @usableFromInline @inline(never)
+    mutating func note(_ key: UInt64, at found: Int?, _ location: Location, _ now: Instant) -> Outcome {
+        guard let found else {
+            insert(key, location, now)
             return .learned
         }
-        let former = entries[place].location
+        let former = sightings[found].location
+        let place = Int(sightings[found].place)
+        sightings[found].seen = now
+        entries[place].seen = now
         if former == location.rawValue {
-            guard now - entries[place].seen >= granularity else { return .refreshed }
-            touch(place, now)
-            return tellPeriod > 0 && isDueToTell(place, now) ? .refreshedLate : .refreshed
+            if lists[Int(former)].newest != sightings[found].place {
+                unlink(place)
+                link(place, to: former)
+            }
+            return tellPeriod > 0 && isDueToTell(found, now) ? .refreshedLate : .refreshed
         }
         unlink(place)
-        entries[place].seen = now
         link(place, to: location.rawValue)
-        noteTold(place, now)
+        sightings[found].location = location.rawValue
+        noteTold(found, now)
         moves &+= 1
         return .moved(from: Location(rawValue: former))
     }
@@ -177,25 +206,25 @@ public struct MACTable: ~Copyable {
     /// Takes over what another table has learned, unless this one knows better.
     public mutating func adopt(_ entry: MACEntry, at now: Instant) {
         let key = MACTable.key(entry.address, entry.vlan)
-        if let place = find(key), entries[place].seen >= entry.seen { return }
+        if let found = sightings.find(key), sightings[found].seen >= entry.seen { return }
         // Counts as seen now, since a location's list is in order of sightings.
         _ = learn(entry.address, on: entry.vlan, from: entry.location, at: now)
     }
 
     /// The others could not be told of what was learned last: they are with the next sighting that counts.
     public mutating func noteUntold(_ address: MACAddress, on vlan: VLAN) {
-        if let place = find(MACTable.key(address, vlan)) { entries[place].told = 0 }
+        if let found = sightings.find(MACTable.key(address, vlan)) { sightings[found].told = 0 }
     }
 
-    private mutating func isDueToTell(_ place: Int, _ now: Instant) -> Bool {
-        let told = entries[place].told
+    private mutating func isDueToTell(_ found: Int, _ now: Instant) -> Bool {
+        let told = sightings[found].told
         if told > 0 && MACTable.second(now) &- told < tellPeriod { return false }
-        noteTold(place, now)
+        noteTold(found, now)
         return true
     }
 
-    private mutating func noteTold(_ place: Int, _ now: Instant) {
-        if tellPeriod > 0 { entries[place].told = MACTable.second(now) }
+    private mutating func noteTold(_ found: Int, _ now: Instant) {
+        if tellPeriod > 0 { sightings[found].told = MACTable.second(now) }
     }
 
     private static func second(_ now: Instant) -> UInt32 {
@@ -235,21 +264,7 @@ public struct MACTable: ~Copyable {
 
     // MARK: Below: the pool and its lists
 
-    @inline(__always)
-    private func find(_ key: UInt64) -> Int? { find(key, secret.hash(key)) }
-
-    @inline(__always)
-    private func find(_ key: UInt64, _ hash: UInt32) -> Int? {
-        var position = index.first(hash)
-        while let found = position {
-            let place = index.entry(at: found)
-            if entries[place].key == key { return place }
-            position = index.next(after: found, hash)
-        }
-        return nil
-    }
-
-    private mutating func insert(_ key: UInt64, _ hash: UInt32, _ location: Location, _ now: Instant) {
+    private mutating func insert(_ key: UInt64, _ location: Location, _ now: Instant) {
         if free < 0 {
             evict()
         }
@@ -258,8 +273,11 @@ public struct MACTable: ~Copyable {
         entries[place].key = key
         entries[place].seen = now
         link(place, to: location.rawValue)
-        noteTold(place, now)
-        index.insert(hash, entry: place)
+        sightings.insert(
+            key,
+            Sighting(
+                seen: now, place: Int32(truncatingIfNeeded: place), told: tellPeriod > 0 ? MACTable.second(now) : 0,
+                location: location.rawValue))
         count &+= 1
     }
 
@@ -272,20 +290,12 @@ public struct MACTable: ~Copyable {
     }
 
     private mutating func remove(_ place: Int) {
-        index.remove(secret.hash(entries[place].key), entry: place)
+        sightings.remove(entries[place].key)
         unlink(place)
         entries[place].location = Entry.vacant
         entries[place].older = free
         free = Int32(truncatingIfNeeded: place)
         count &-= 1
-    }
-
-    private mutating func touch(_ place: Int, _ now: Instant) {
-        entries[place].seen = now
-        let location = entries[place].location
-        if lists[Int(location)].newest == Int32(truncatingIfNeeded: place) { return }
-        unlink(place)
-        link(place, to: location)
     }
 
     private mutating func link(_ place: Int, to location: UInt16) {
@@ -319,7 +329,10 @@ public struct MACTable: ~Copyable {
                 let entry = entries[Int(place)]
                 precondition(Int(entry.location) == location && entry.newer == newer)
                 precondition(newer < 0 || entries[Int(newer)].seen >= entry.seen, "a list is ordered by last sighting")
-                precondition(find(entry.key) == Int(place), "every entry is found by its key")
+                guard let found = sightings.find(entry.key), case let sighting = sightings[found] else {
+                    preconditionFailure("every entry is found by its key")
+                }
+                precondition(sighting.place == place && sighting.seen == entry.seen && sighting.location == entry.location)
                 newer = place
                 place = entry.older
                 length += 1

@@ -120,6 +120,23 @@ public struct Packer: ~Copyable {
     public mutating func append(_ record: RawSpan, kind: RecordKind = .frame, sender: inout StreamSender) -> Bool {
         let count = record.byteCount
         precondition(count > 0 && count <= Int(PackingLayout.lengthMask))
+        // What most records meet: an open datagram that has room for more than this one. What is asked of the memory and the
+        // counters is what is asked below.
+        if hasOpenDatagram && count &+ PackingLayout.recordHeaderBytes < room && start &+ 2 &* datagramSize <= storage.count
+            && sender.remaining > 2
+        {
+            putHeader(kind, count)
+            storage.copy(record, to: cursor)
+            cursor &+= count
+            return true
+        }
+        return appendAcross(record, kind, &sender)
+    }
+
+    /// The same where a datagram is to be opened or closed.
+    @inline(never)
+    private mutating func appendAcross(_ record: RawSpan, _ kind: RecordKind, _ sender: inout StreamSender) -> Bool {
+        let count = record.byteCount
         // The open datagram, and those that the record fills if it starts behind it.
         let touched = 1 &+ (count &+ PackingLayout.recordHeaderBytes &+ bodySize &- 1) / bodySize
         guard !endsShort, start &+ touched &* datagramSize <= storage.count,
@@ -128,8 +145,7 @@ public struct Packer: ~Copyable {
         // A record starts only where its header and at least one octet fit.
         if hasOpenDatagram && room < PackingLayout.recordHeaderBytes &+ 1 { closeFull(&sender) }
         if !hasOpenDatagram { open(continuing: 0) }
-        storage.storeBigEndian(kind.rawValue << 14 | UInt16(truncatingIfNeeded: count), at: cursor)
-        cursor &+= PackingLayout.recordHeaderBytes
+        putHeader(kind, count)
         var taken = 0
         while true {
             let part = min(room, count &- taken)
@@ -142,6 +158,12 @@ public struct Packer: ~Copyable {
         }
         if room == 0 { closeFull(&sender) }
         return true
+    }
+
+    @inline(__always)
+    private mutating func putHeader(_ kind: RecordKind, _ count: Int) {
+        storage.storeBigEndian(kind.rawValue << 14 | UInt16(truncatingIfNeeded: count), at: cursor)
+        cursor &+= PackingLayout.recordHeaderBytes
     }
 
     /// Ends the batch: seals the open datagram as short as it is.

@@ -21,7 +21,8 @@ let package = Package(
     ],
     targets: [
         .target(name: "Basics", swiftSettings: strict),
-        .target(name: "Buffers", dependencies: ["Basics"], swiftSettings: strict),
+        .systemLibrary(name: "CHints"),
+        .target(name: "Buffers", dependencies: ["Basics", "CHints"], swiftSettings: strict),
         .target(name: "Wire", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Switching",

@@ -194,6 +194,17 @@ public struct ForwardingTable: ~Copyable {
         ipv6.acknowledge()
     }
 
+    /// Octets of what control has published.
+    public var byteCount: Int { ipv4.byteCount &+ ipv6.byteCount }
+
+    /// Asks the processor to fetch what `find` will look at. Only IPv4: feeds of many groups are.
+    @inlinable @inline(__always)
+    public func prefetch(_ vlan: VLAN, group: UInt32, source: UInt32) {
+        let shard = ForwardingEntry4.shardHash(vlan.rawValue, group, secret)
+        ipv4.prefetch(shard, in: shard)
+        ipv4.prefetch(ForwardingEntry4.hash(shard, source, secret), in: shard)
+    }
+
     /// Where the frames of a verdict go.
     @inlinable @inline(__always)
     public func fanOut(_ verdict: ForwardingVerdict) -> FanOut { fanOuts[verdict.fanOut] }

@@ -52,7 +52,9 @@ func makeMailboxes(_ count: Int) -> [LaneMailbox] {
 /// What a lane does in one turn with frames from a port.
 @inline(never)
 func send(_ frames: inout FrameBatch, through lane: inout LaneCore, at now: Instant) {
+    lane.handleCommands(at: now)
     for index in 0..<frames.count {
+        if lane.wantsPrefetch && index + 3 < frames.count { lane.prefetch(frames.upcoming(index + 3)) }
         var frame = frames.frame(index)
         lane.handleFrame(&frame, offload: .none, on: PortIndex(0), at: now)
         precondition(!lane.wantsDrain)
@@ -63,6 +65,7 @@ func send(_ frames: inout FrameBatch, through lane: inout LaneCore, at now: Inst
 /// What a lane does in one turn with one message of the socket's.
 @inline(never)
 func receive(_ datagrams: inout MutableRawSpan, segmentSize: Int, through lane: inout LaneCore, at now: Instant) {
+    lane.handleCommands(at: now)
     lane.handleDatagrams(&datagrams, segmentSize: segmentSize, from: underlay, at: now)
     lane.finishBatch(at: now)
 }

@@ -59,6 +59,9 @@ struct FrameBatch: ~Copyable {
         return storage.mutableBytes(at: place, count: length)
     }
 
+    @_lifetime(borrow self)
+    func upcoming(_ index: Int) -> RawSpan { storage.bytes(at: index * stride, count: traffic.bytes) }
+
     /// Other addresses for every frame.
     mutating func draw() {
         for index in 0..<count {

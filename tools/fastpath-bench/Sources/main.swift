@@ -2,7 +2,8 @@
 // one run. Run by tools/bench-fastpath, on an otherwise idle machine.
 //
 //     fastpath-bench [--quick]                       everything
-//     fastpath-bench --instructions WHAT BATCHES     runs so many batches, for callgrind to count: draw, seal, send or carry
+//     fastpath-bench --instructions WHAT BATCHES     runs so many batches, for callgrind to count: draw, seal, send, carry;
+//                                                    send-groups and carry-groups for multicast
 //     fastpath-bench --allocations [--prove]         fails if a frame makes the allocator work; --prove makes one do so
 
 import Basics
@@ -125,12 +126,12 @@ func measureLanes(rounds: Int, backends: CipherBackends) throws {
 
 func countInstructions(_ what: String, batches: Int) {
     // valgrind knows the instructions that libsodium uses.
-    let path = Path(Traffic(kind: .unicast), batch: 256)
+    let path = Path(Traffic(kind: what.hasSuffix("-groups") ? .multicast : .unicast), batch: 256)
     switch what {
     case "draw": path.draw(batches: batches)
     case "seal": path.seal(batches: batches)
-    case "send": path.send(batches: batches)
-    case "carry": path.carry(batches: batches)
+    case "send", "send-groups": path.send(batches: batches)
+    case "carry", "carry-groups": path.carry(batches: batches)
     default: fatalError("nothing is called \(what)")
     }
 }
