@@ -100,7 +100,8 @@ public enum Limits {
 public struct PortSet: Hashable, Sendable, BitwiseCopyable {
     public var rawValue: UInt16
     @inlinable public init(rawValue: UInt16) { self.rawValue = rawValue }
-    @inlinable public init(_ port: PortIndex) { rawValue = 1 << UInt16(port.rawValue & 15) }
+    @inlinable @inline(__always)
+    public init(_ port: PortIndex) { rawValue = 1 << UInt16(port.rawValue & 15) }
     /// The first `count` ports.
     @inlinable public init(first count: Int) {
         rawValue = count >= Limits.ports ? .max : (1 << UInt16(max(count, 0))) &- 1
@@ -111,7 +112,8 @@ public struct PortSet: Hashable, Sendable, BitwiseCopyable {
     @inlinable public var isEmpty: Bool { rawValue == 0 }
     @inlinable public var count: Int { rawValue.nonzeroBitCount }
     @inlinable public func contains(_ port: PortIndex) -> Bool { rawValue & PortSet(port).rawValue != 0 }
-    @inlinable public func removing(_ port: PortIndex) -> PortSet {
+    @inlinable @inline(__always)
+    public func removing(_ port: PortIndex) -> PortSet {
         PortSet(rawValue: rawValue & ~PortSet(port).rawValue)
     }
 

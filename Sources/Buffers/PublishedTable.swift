@@ -178,7 +178,8 @@ public struct PublishedTableReader<Entry: PublishedEntry>: ~Copyable {
         // SAFETY: as in `find`; a hint reads nothing.
         let word = unsafe shards[PublishedTable<Entry>.shard(of: shardHash)].load(ordering: .acquiring)
         let place = Int(hash) & (1 << Int(truncatingIfNeeded: word & 63) &- 1)
-        unsafe ch_prefetch(UnsafeRawPointer(bitPattern: word & ~63 &+ UInt(truncatingIfNeeded: place &* MemoryLayout<Entry>.stride)))
+        let entry = word & ~63 &+ UInt(truncatingIfNeeded: place &* MemoryLayout<Entry>.stride)
+        unsafe ch_prefetch(UnsafeRawPointer(bitPattern: entry))
     }
 
     /// The entry with this hash, in the shard of `shardHash`, for which `matches` is true. O(1) expected, no allocation.

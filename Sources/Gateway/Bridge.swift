@@ -146,7 +146,8 @@ public struct Bridge: ~Copyable {
         if !header.destination.isGroup {
             macs.prefetch(header.destination, on: header.vlan)
         } else if isSnooping && header.etherType == .ipv4,
-            let source = frame.loadBE32(at: header.payloadOffset &+ 12), let group = frame.loadBE32(at: header.payloadOffset &+ 16)
+            let source = frame.loadBE32(at: header.payloadOffset &+ 12),
+            let group = frame.loadBE32(at: header.payloadOffset &+ 16)
         {
             forwarding.prefetch(header.vlan, group: group, source: source)
         }
@@ -191,13 +192,20 @@ public struct Bridge: ~Copyable {
         if !ports.isEmpty && !frames.append(frame, to: ports) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
         }
-        for index in 0..<PeerSet.wordCount {
-            var bits = fanOut.peers.word(index)
-            while bits != 0 {
-                let peer = index &* 64 &+ bits.trailingZeroBitCount
-                bits &= bits &- 1
-                if peer < links.count { pack(frame, peer) }
-            }
+        pack(frame, fanOut.peers.word(0), from: 0)
+        if links.count > 64 {
+            for index in 1..<PeerSet.wordCount { pack(frame, fanOut.peers.word(index), from: index &* 64) }
+        }
+    }
+
+    /// To peers from `first` on: one bit each.
+    @inline(__always)
+    private mutating func pack(_ frame: RawSpan, _ peers: UInt64, from first: Int) {
+        var bits = peers
+        while bits != 0 {
+            let peer = first &+ bits.trailingZeroBitCount
+            bits &= bits &- 1
+            if peer < links.count { pack(frame, peer) }
         }
     }
 
@@ -230,7 +238,13 @@ public struct Bridge: ~Copyable {
     }
 
     /// Control asks the hosts of a VLAN what they have joined once it knows of the VLAN.
+    @inline(__always)
     private mutating func noteVLAN(_ vlan: VLAN) {
+        // The untagged one is always known.
+        if vlan.rawValue != 0 { noteTaggedVLAN(vlan) }
+    }
+
+    private mutating func noteTaggedVLAN(_ vlan: VLAN) {
         let word = Int(vlan.rawValue >> 6)
         let bit: UInt64 = 1 << UInt64(vlan.rawValue & 63)
         if knownVLANs[word] & bit == 0 && events.push(.vlanSeen(vlan), leaving: LaneMailbox.reserve) { knownVLANs[word] |= bit }

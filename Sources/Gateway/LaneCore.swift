@@ -18,8 +18,8 @@ import Switching
 import Tunnels
 import Wire
 
-/// Which lane here takes what a lane of a peer's has sealed. Lane *i* of *n* takes the origin tags *i*, *i + n*, *i + 2n* and so on,
-/// each of which has a place there. Tables, since dividing costs more.
+/// Which lane here takes what a lane of a peer's has sealed. Lane *i* of *n* takes the origin tags *i*, *i + n*, *i + 2n* and so
+/// on, each of which has a place there. Tables, since dividing costs more.
 struct OriginMap: BitwiseCopyable, Sendable {
     /// Places of each lane.
     let places: Int
@@ -242,7 +242,8 @@ public struct LaneCore: ~Copyable {
         let counter = unsafe UInt64(
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.counter, as: UInt64.self))
         let origin = unsafe Int(
-            UInt16(bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self)))
+            UInt16(
+                bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self)))
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream, stream != 0, origin < sessions[slot].origins else {
             return bridge.counters.add(.unknownStream)
@@ -270,7 +271,7 @@ public struct LaneCore: ~Copyable {
         noteHeard(peer, isNewest, source, now)
         let text = datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes))
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
-        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, now: now))
+        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, time: now))
     }
 
     /// Where in which stream a datagram stands.
@@ -278,7 +279,7 @@ public struct LaneCore: ~Copyable {
         var reassembler: Int
         var stream: UInt32
         var counter: UInt64
-        var now: Instant
+        var time: Instant
     }
 
     /// The other side has shown that it holds an installed session's keys: seal with them from here on.
@@ -316,15 +317,15 @@ public struct LaneCore: ~Copyable {
 
     private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ at: Stretch) {
         guard
-            var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.now)
+            var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.time)
         else { return bridge.counters.add(.malformedPacking) }
         if bridge.hasLargeTables { prefetch(text, cursor) }
         // A record that ends at this datagram's start comes before those that begin in it.
         deliverJoined(peer, at)
         while true {
-            switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.now) {
+            switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.time) {
             case .record(.frame, let offset, let count):
-                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.now)
+                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.time)
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
             case .skipped: break
@@ -335,7 +336,8 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    /// The same as `prefetch` for the records of a datagram, as many as a processor fetches for at once.
+    /// The same as `prefetch` for the records of a datagram, as many as a processor fetches for at once. One that runs on is among
+    /// them: it is joined when the next datagram comes.
     private func prefetch(_ text: RawSpan, _ records: UnpackCursor) {
         var records = records
         var left = 12
@@ -346,9 +348,9 @@ public struct LaneCore: ~Copyable {
     }
 
     private mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
-        while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.now) {
+        while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.time) {
             if kind == .frame {
-                bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.now)
+                bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.time)
             } else {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }

@@ -18,15 +18,15 @@ public struct UnpackCursor: BitwiseCopyable, Sendable {
     @usableFromInline var position: Int
     @usableFromInline var end: Int
 
-    /// Steps over the next record and says where it is; `nil` where there is no more that is whole. For a look ahead: what is
-    /// amiss is for `Reassembler.next` to say.
+    /// Steps over the next record and says where it is, or where its beginning is if it runs on; `nil` where there is no more.
+    /// For a look ahead: what is amiss is for `Reassembler.next` to say.
     public mutating func skim(_ text: RawSpan) -> (offset: Int, count: Int)? {
         guard end &- position > PackingLayout.recordHeaderBytes, text.byteCount >= end else { return nil }
         let count = Int(UInt16(bigEndianIn: text, at: position) & PackingLayout.lengthMask)
         let offset = position &+ PackingLayout.recordHeaderBytes
-        guard count > 0, offset &+ count <= end else { return nil }
-        position = offset &+ count
-        return (offset, count)
+        if count == 0 { return nil }
+        position = min(offset &+ count, end)
+        return (offset, position &- offset)
     }
 }
 

@@ -13,14 +13,16 @@ struct Run {
 }
 
 enum Program {
-    /// Beside this test bundle: `swift build --build-tests` builds both.
-    static let path: String? = {
+    static let path = find("causeway")
+
+    /// Beside this test bundle: `swift build --build-tests` builds all of them.
+    static func find(_ name: String) -> String? {
         let bundle = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
         var places = [URL(filePath: bundle).deletingLastPathComponent()]
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
         places.append(root.appending(path: ".build/debug"))
-        return places.map { $0.appending(path: "causeway").path }.first { FileManager.default.isExecutableFile(atPath: $0) }
-    }()
+        return places.map { $0.appending(path: name).path }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
 
     static let reason: Comment = "there is no causeway beside the test bundle: swift build --product causeway makes it"
 }
@@ -42,9 +44,9 @@ final class Workplace {
     func run(_ arguments: String..., in directory: String? = nil) throws -> Run { try start(arguments, in: directory) }
 
     /// Runs the program in this directory and waits for it.
-    func start(_ arguments: [String], in directory: String? = nil) throws -> Run {
+    func start(_ arguments: [String], in directory: String? = nil, program: String? = Program.path) throws -> Run {
         let process = Process()
-        process.executableURL = URL(filePath: try #require(Program.path))
+        process.executableURL = URL(filePath: try #require(program))
         process.arguments = arguments
         process.currentDirectoryURL = URL(filePath: directory ?? path)
         process.standardInput = FileHandle.nullDevice

@@ -39,6 +39,28 @@ extension LinuxIOTests {
             #expect(drops == (0, 0))
         }
 
+        @Test func framesThatWaitAreSeenAhead() throws {
+            let namespace = try Namespace.withCable(mtu: 9000)
+            var lan = try namespace.inside { try PacketPort(device: "lan0") }
+            var host = try namespace.inside { try PacketPort(device: "host0") }
+            let frames = (0..<5).map { makeFrame(100 + $0, seed: $0) }
+            func ahead(_ port: borrowing PacketPort, _ count: Int) -> [UInt8]? {
+                guard let frame = port.upcoming(count) else { return nil }
+                return Array(copying: frame)
+            }
+            #expect(ahead(lan, 1) == nil)
+            _ = host.transmit(makeArena(frames), port: testPort)
+            for index in frames.indices {
+                let got = lan.next()
+                #expect(got?.bytes == frames[index])
+                // What has been seen is still to come.
+                for distance in 1...3 {
+                    let expected = index + distance < frames.count ? frames[index + distance] : nil
+                    #expect(ahead(lan, distance) == expected)
+                }
+            }
+        }
+
         @Test func vlanTagsArePutBack() throws {
             let namespace = try Namespace.withCable(mtu: 9000)
             var lan = try namespace.inside { try PacketPort(device: "lan0") }

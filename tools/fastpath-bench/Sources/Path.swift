@@ -265,6 +265,7 @@ final class Path {
 
     /// What either lane dropped. Datagrams that are missed are not among them: only what is measured receiving is received.
     var dropped: UInt64 {
-        DropReason.allCases.filter { $0 != .lostOnWAN }.reduce(0) { $0 + sender.bridge.counters[$1] + receiver.bridge.counters[$1] }
+        DropReason.allCases.filter { $0 != .lostOnWAN }
+            .reduce(0) { $0 + sender.bridge.counters[$1] + receiver.bridge.counters[$1] }
     }
 }

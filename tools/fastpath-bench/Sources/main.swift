@@ -2,8 +2,8 @@
 // one run. Run by tools/bench-fastpath, on an otherwise idle machine.
 //
 //     fastpath-bench [--quick]                       everything
-//     fastpath-bench --instructions WHAT BATCHES     runs so many batches, for callgrind to count: draw, seal, send, carry;
-//                                                    send-groups and carry-groups for multicast
+//     fastpath-bench --instructions WHAT BATCHES     runs so many batches, for callgrind to count: draw, seal, send or carry;
+//                                                    "-groups" behind it: multicast
 //     fastpath-bench --allocations [--prove]         fails if a frame makes the allocator work; --prove makes one do so
 
 import Basics
@@ -79,7 +79,8 @@ func measureFlatness(rounds: Int, batches: Int) {
             for round in 0...rounds {
                 for (index, path) in [few, many].enumerated() {
                     let before = path.sentFrames
-                    let time = isSending ? path.sendTimes(batches: batches / 4).lane : path.receiveTimes(batches: batches / 4).lane
+                    let count = batches / 4
+                    let time = isSending ? path.sendTimes(batches: count).lane : path.receiveTimes(batches: count).lane
                     if round > 0 { times[index].append(Double(time) / Double(path.sentFrames - before)) }
                 }
             }
@@ -128,7 +129,7 @@ func countInstructions(_ what: String, batches: Int) {
     // valgrind knows the instructions that libsodium uses.
     let path = Path(Traffic(kind: what.hasSuffix("-groups") ? .multicast : .unicast), batch: 256)
     switch what {
-    case "draw": path.draw(batches: batches)
+    case "draw", "draw-groups": path.draw(batches: batches)
     case "seal": path.seal(batches: batches)
     case "send", "send-groups": path.send(batches: batches)
     case "carry", "carry-groups": path.carry(batches: batches)
