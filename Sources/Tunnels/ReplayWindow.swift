@@ -55,8 +55,11 @@ public struct ReplayWindow: ~Copyable {
             // Words between the newest and this one hold counters from a turn of the ring ago.
             let newest = end == 0 ? 0 : (end &- 1) / 64
             let steps = min(counter / 64 &- newest, UInt64(ReplayWindow.ringSize))
-            if steps > 0 {
-                for step in 0..<steps { ring[Int((counter / 64 &- step) % UInt64(ReplayWindow.ringSize))] = 0 }
+            var step: UInt64 = 0
+            // Not a range, whose iterator takes memory where it is not optimised.
+            while step < steps {
+                ring[Int((counter / 64 &- step) % UInt64(ReplayWindow.ringSize))] = 0
+                step &+= 1
             }
             end = counter &+ 1
         }

@@ -13,7 +13,7 @@ import Testing
         #expect(run.out.contains("\n0 allocations over 1000000 frames each way\n"), "\(run.out)")
     }
 
-    /// That one block a batch is noticed.
+    /// One block a batch is noticed.
     @Test(.enabled(if: AllocationTests.program != nil, "there is no fastpath-bench beside the test bundle"))
     func allocationsAreNoticed() throws {
         let run = try Workplace().start(["--allocations", "--prove"], program: AllocationTests.program)
