@@ -294,6 +294,7 @@ public struct LaneCore: ~Copyable {
         if let sender, sessions[slot].generation > bridge.links[peer.index].generation {
             bridge.links[peer.index].install(
                 sender, session: sessions[slot].stream, generation: sessions[slot].generation, endpoint: source)
+            bridge.noteRoom(peer.index)
         }
         bridge.links[peer.index].isUp = true
     }
@@ -351,6 +352,7 @@ public struct LaneCore: ~Copyable {
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
+            bridge.noteRoom(peer)
             if bridge.links[peer].isRenewalDue && events.push(.renewalDue(PeerIndex(peer))) {
                 bridge.links[peer].noteRenewalSaid()
             }
@@ -489,7 +491,9 @@ public struct LaneCore: ~Copyable {
     }
 
     mutating func keepAlive(_ index: Int, _ now: Instant) {
-        if !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) { bridge.markDirty(index) }
+        guard !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) else { return }
+        bridge.markDirty(index)
+        bridge.noteRoom(index)
     }
 
     private mutating func publish(at now: Instant) {
