@@ -105,7 +105,7 @@ struct Lane: ~Copyable {
         let alarm = try Alarm()
         try poller.addEdge(wakeUp.fileDescriptor, token: Token.wakeUp)
         try poller.addEdge(alarm.fileDescriptor, token: Token.alarm)
-        try poller.addEdge(socket.fileDescriptor, token: Token.socket)
+        try poller.add(socket.fileDescriptor, token: Token.socket)
         for index in 0..<ports.packets.count {
             try poller.addEdge(ports.packets[index].port.fileDescriptor, token: Token.ring + UInt32(index))
         }
@@ -196,7 +196,9 @@ struct Lane: ~Copyable {
 
     /// Takes what there is, up to a batch of each.
     private mutating func turn(_ now: Instant) {
-        let messages = socketIsReady ? socket.receive() : 0
+        // At long intervals datagrams come alone: if there is another after all, the poller says so again.
+        let limit = wait == .poll || lastQuiet < Lane.shortQuiet ? UDPSocket.receiveBatch : 1
+        let messages = socketIsReady ? socket.receive(upTo: limit) : 0
         // A batch that is not full was the last.
         socketIsReady = messages == UDPSocket.receiveBatch
         // After the datagrams were taken, before they are handled: a session's keys are here before its first datagram.

@@ -63,8 +63,8 @@ extension UDPSocket {
         unsafe cwl_message_segment(outgoing.messages, outgoing.controls, UInt16(truncatingIfNeeded: segmentSize))
         let datagrams = (length + segmentSize - 1) / segmentSize
         while true {
-            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages, 1)
-            if outcome > 0 {
+            let outcome = unsafe cwl_send_message(socket.raw, outgoing.messages)
+            if outcome >= 0 {
                 attempt.result.datagramsSent += datagrams
                 return
             }
@@ -96,10 +96,16 @@ extension UDPSocket {
         }
         var first = 0
         while first < count {
-            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages + first, UInt32(count - first))
+            // The kernel pays for each structure that it has to look into: one datagram goes without any.
+            let isLast = first + 1 == count
+            let outcome =
+                unsafe isLast
+                ? cwl_send_one(socket.raw, outgoing.messages + first)
+                : cwl_send_messages(socket.raw, outgoing.messages + first, UInt32(count - first))
             if outcome > 0 {
-                attempt.result.datagramsSent += Int(outcome)
-                first += Int(outcome)
+                let sent = isLast ? 1 : Int(outcome)
+                attempt.result.datagramsSent += sent
+                first += sent
                 continue
             }
             let code = Int32(truncatingIfNeeded: -outcome)

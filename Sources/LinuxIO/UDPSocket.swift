@@ -120,9 +120,9 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     /// Readable when a datagram waits.
     public var fileDescriptor: Int32 { socket.raw }
 
-    /// Takes up to `receiveBatch` messages that wait; how many. What the call before gave is void. Sending gets its patience
-    /// back.
-    public mutating func receive() -> Int {
+    /// Takes up to `limit` messages that wait, at most `receiveBatch`; how many. What the call before gave is void. Sending gets
+    /// its patience back. To ask for one costs less than to ask for several and get one.
+    public mutating func receive(upTo limit: Int = receiveBatch) -> Int {
         patience = Patience(waits: UDPSocket.waits)
         for index in 0..<used { vacate(index) }
         used = 0
@@ -130,9 +130,13 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         // An error of an earlier datagram (an ICMP message) is reported once and stands before the messages.
         for _ in 0..<4 {
             // SAFETY: every place of the list points at memory of this socket.
-            let result = unsafe cwl_receive_messages(socket.raw, incoming.messages, UInt32(UDPSocket.receiveBatch))
+            let most = min(max(limit, 1), UDPSocket.receiveBatch)
+            let result =
+                unsafe most == 1
+                ? cwl_receive_one(socket.raw, incoming.messages)
+                : cwl_receive_messages(socket.raw, incoming.messages, UInt32(most))
             if result >= 0 {
-                held = Int(result)
+                held = most == 1 ? 1 : Int(result)
                 used = held
                 return held
             }
