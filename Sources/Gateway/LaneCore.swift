@@ -366,6 +366,12 @@ public struct LaneCore: ~Copyable {
         }
     }
 
+    /// Where a peer is that frames are sent to; `nil` for one that is down.
+    public func endpoint(of peer: PeerIndex) -> Endpoint? {
+        precondition(peer.index < bridge.links.count)
+        return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
+    }
+
     /// Runs of datagrams that wait to be sent.
     public var transmits: Int { bridge.dirtyCount }
 
