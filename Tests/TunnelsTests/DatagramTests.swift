@@ -40,12 +40,12 @@ import Testing
     @Test func payloads() {
         let first = Initiation.Payload(
             timestamp: 0x0102_0304_0506_0708, stream: 0xA1B2_C3D4, ciphers: [.chacha20poly1305], keepalive: 1_000)
-        #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e8"))
+        #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e801"))
         #expect(Initiation.Payload(first.encoded) == first)
         #expect(Initiation.Payload(first.encoded + [1, 2, 3]) == first, "a later version may add fields")
         for count in 0..<Initiation.Payload.minimumBytes { #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil) }
         let second = Response.Payload(stream: 0xA1B2_C3D4, cipher: .aes256gcm, keepalive: 60_000)
-        #expect(second.encoded == hex("a1b2c3d4010000ea60"))
+        #expect(second.encoded == hex("a1b2c3d4010000ea6001"))
         #expect(Response.Payload(second.encoded + [9]) == second)
         for count in 0..<Response.Payload.minimumBytes { #expect(Response.Payload(Array(second.encoded.prefix(count))) == nil) }
         #expect(Response.Payload(hex("a1b2c3d403000003e8")) == nil, "an unknown cipher")
