@@ -185,7 +185,10 @@ extension ControlCore {
     }
 
     mutating func handleConfirmed(_ index: Int, _ stream: UInt32, _ endpoint: Endpoint, _ now: Instant) {
-        guard let place = peers[index].sessions.firstIndex(where: { $0.stream == stream }) else { return }
+        // Several lanes may say so of one session.
+        guard let place = peers[index].sessions.firstIndex(where: { $0.stream == stream }),
+            !peers[index].sessions[place].isConfirmed
+        else { return }
         peers[index].sessions[place].isConfirmed = true
         established(index, at: endpoint, now)
     }

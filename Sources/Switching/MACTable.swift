@@ -110,6 +110,8 @@ public struct MACTable: ~Copyable {
     private let granularity: Interval
     /// How often other lanes hear of a host that stays, in seconds; 0 where there are none.
     private let tellPeriod: UInt32
+    /// Entries that are looked at for the place of one that another lane saw.
+    private static let searchLimit = 32
     private let secret: HashSecret
     private var index: HashIndex
     private var entries: FixedArray<Entry>
@@ -176,10 +178,19 @@ public struct MACTable: ~Copyable {
 
     /// Takes over what another table has learned, unless this one knows better.
     public mutating func adopt(_ entry: MACEntry, at now: Instant) {
+        guard now - entry.seen <= ageing else { return }
         let key = MACTable.key(entry.address, entry.vlan)
-        if let place = find(key), entries[place].seen >= entry.seen { return }
-        // Counts as seen now, since a location's list is in order of sightings.
-        _ = learn(entry.address, on: entry.vlan, from: entry.location, at: now)
+        let hash = secret.hash(key)
+        guard let place = find(key, hash) else {
+            insert(key, hash, entry.location, entry.seen)
+            return
+        }
+        if entries[place].seen >= entry.seen { return }
+        if entries[place].location != entry.location.rawValue { moves &+= 1 }
+        unlink(place)
+        entries[place].seen = entry.seen
+        link(place, to: entry.location.rawValue)
+        noteTold(place, now)
     }
 
     /// The others could not be told of what was learned last: they are with the next sighting that counts.
@@ -290,14 +301,33 @@ public struct MACTable: ~Copyable {
 
     private mutating func link(_ place: Int, to location: UInt16) {
         let list = Int(location)
-        let newest = lists[list].newest
         entries[place].location = location
-        entries[place].newer = -1
-        entries[place].older = newest
-        if newest >= 0 { entries[Int(newest)].newer = Int32(truncatingIfNeeded: place) }
-        lists[list].newest = Int32(truncatingIfNeeded: place)
-        if lists[list].oldest < 0 { lists[list].oldest = Int32(truncatingIfNeeded: place) }
+        let (newer, older) = neighbours(of: place, in: list)
+        entries[place].newer = newer
+        entries[place].older = older
+        let this = Int32(truncatingIfNeeded: place)
+        if older >= 0 { entries[Int(older)].newer = this } else { lists[list].oldest = this }
+        if newer >= 0 { entries[Int(newer)].older = this } else { lists[list].newest = this }
         lists[list].count &+= 1
+    }
+
+    /// Between which entries of a list one belongs that is not linked. What was seen here is the newest; what another lane saw is
+    /// some messages old. One that is older than so many others counts as seen with them.
+    @inline(__always)
+    private mutating func neighbours(of place: Int, in list: Int) -> (newer: Int32, older: Int32) {
+        var newer: Int32 = -1
+        var older = lists[list].newest
+        var steps = 0
+        while older >= 0 && entries[Int(older)].seen > entries[place].seen {
+            if steps == MACTable.searchLimit {
+                entries[place].seen = entries[Int(older)].seen
+                break
+            }
+            steps &+= 1
+            newer = older
+            older = entries[Int(older)].older
+        }
+        return (newer, older)
     }
 
     private mutating func unlink(_ place: Int) {
