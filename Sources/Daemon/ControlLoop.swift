@@ -75,7 +75,9 @@ struct ControlLoop: ~Copyable {
             serveOperators(now)
             if now >= nextPortLook { lookAtPorts(now) }
             // What was published waits for the lane too: it frees the old blocks.
-            for link in links where link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty { link.lane.wake() }
+            for link in links where link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty {
+                link.lane.wake()
+            }
             // A command that found the lane's queue full is tried again soon.
             var timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
             timeout = min(timeout, clients.isEmpty ? ControlLoop.portLook : .milliseconds(20))

@@ -180,7 +180,8 @@ extension ControlCore {
             .install(
                 SessionInstallation(
                     peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
-                    cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator, endpoint: endpoint, generation: peers[index].generation,
+                    cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator,
+                    endpoint: endpoint, generation: peers[index].generation,
                     renewAfter: configuration.rekeyDatagrams)))
     }
 

@@ -81,10 +81,19 @@ enum LaneSteering {
 /// Instructions with jumps to labels further on. Cell 0 of the scratch memory holds a sum that is built by exclusive or.
 private struct Assembly {
     enum Operation {
-        case loadWord(UInt32), loadHalf(UInt32), loadByte(UInt32), loadWordAtIndex(UInt32), loadSum
-        case indexFromHeaderLength(UInt32), indexFromSum, store
-        case exclusiveOrIndex, multiply(UInt32), modulo(UInt32), shiftRight(UInt32)
-        case give(UInt32), giveAccumulator
+        case loadWord(UInt32)
+        case loadHalf(UInt32)
+        case loadByte(UInt32)
+        case loadWordAtIndex(UInt32)
+        case loadSum
+        case indexFromHeaderLength(UInt32)
+        case indexFromSum, store
+        case exclusiveOrIndex
+        case multiply(UInt32)
+        case modulo(UInt32)
+        case shiftRight(UInt32)
+        case give(UInt32)
+        case giveAccumulator
 
         /// The code and operand (linux/bpf_common.h).
         var encoded: (code: UInt16, k: UInt32) {
