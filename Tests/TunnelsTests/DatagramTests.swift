@@ -43,7 +43,9 @@ import Testing
         #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e805"))
         #expect(Initiation.Payload(first.encoded) == first)
         #expect(Initiation.Payload(first.encoded + [1, 2, 3]) == first, "a later version may add fields")
-        for count in 0..<Initiation.Payload.minimumBytes { #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil) }
+        for count in 0..<Initiation.Payload.minimumBytes {
+            #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil)
+        }
         let second = Response.Payload(stream: 0xA1B2_C3D4, cipher: .aes256gcm, keepalive: 60_000, lanes: 8)
         #expect(second.encoded == hex("a1b2c3d4010000ea6008"))
         #expect(Response.Payload(second.encoded + [9]) == second)
