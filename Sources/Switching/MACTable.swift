@@ -190,7 +190,7 @@ public struct MACTable: ~Copyable {
         unlink(place)
         entries[place].seen = entry.seen
         link(place, to: entry.location.rawValue)
-        noteTold(place, now)
+        noteTold(place, entry.seen)
     }
 
     /// The others could not be told of what was learned last: they are with the next sighting that counts.

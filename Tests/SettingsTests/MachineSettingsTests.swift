@@ -48,7 +48,7 @@ import Testing
 
     @Test(arguments: [
         ("lanes = 0", 9, "lanes: \"0\" is out of range (1 to 8)"), ("lanes = 9", 9, "lanes: \"9\" is out of range (1 to 8)"),
-        ("lanes = two", 9, "lanes: \"two\" is not a whole number (1 to 8 lanes)"),
+        ("lanes = two", 9, "lanes: \"two\" is not a whole number (1 to 8)"),
         ("lane.cpus = 1024", 13, "lane.cpus: \"1024\" is out of range (such as 2, 3; or any)"),
         ("lane.cpus = 1, -1", 16, "lane.cpus: \"-1\" is out of range (such as 2, 3; or any)"),
         ("lane.cpus = 1, 2, 1", 19, "lane.cpus: processor 1 is listed twice"),

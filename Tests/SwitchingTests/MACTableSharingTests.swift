@@ -80,9 +80,9 @@ import Testing
         table.adopt(Self.entry(1, Self.peer, seen: Self.second(1)), at: Self.second(2))
         #expect(table.lookup(Self.address(1), on: .untagged, at: Self.second(2)) == Self.peer)
         #expect(table.count == 1 && table.moves == 0)
-        // Told just now by another: this one has its turn an eighth of the ageing time later.
+        // Told by another when it was seen: this one has its turn an eighth of the ageing time later.
         let heard = news(&table, at: [3, 11, 12, 13], from: Self.peer)
-        #expect(heard == [12])
+        #expect(heard == [11])
     }
 
     @Test func theNewestSightingWins() {
@@ -129,7 +129,7 @@ import Testing
     }
 
     /// Two tables, hosts that move about, news up to half a second late and in any order: both end with the newest sighting, as
-    /// long as no host is seen again before the news of it has come. (Else its next frame puts it right.)
+    /// long as no host is seen again before the news of it has come. (Else the next news of it puts it right.)
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func tablesAgree(seed: UInt64) {
         var random = SeededRandom(seed: seed)
@@ -141,15 +141,16 @@ import Testing
         for step in 0..<5_000 {
             now = now + .milliseconds(Int64(random.next() % 20) + 1)
             let number = Int(random.next() % 200)
-            if let seen = newest[number]?.seen, now - seen < .milliseconds(1_100) { continue }
             let location = [Self.port, Self.other, Self.peer][Int(random.next() % 3)]
             let isA = random.next() % 2 == 0
-            let outcome =
-                isA
-                ? a.learn(Self.address(number), on: .untagged, from: location, at: now)
-                : b.learn(Self.address(number), on: .untagged, from: location, at: now)
-            newest[number] = (location, now)
-            if outcome.isNews { untold.append((!isA, Self.entry(number, location, seen: now))) }
+            if now - (newest[number]?.seen ?? .zero - .seconds(9)) > .milliseconds(1_100) {
+                let outcome =
+                    isA
+                    ? a.learn(Self.address(number), on: .untagged, from: location, at: now)
+                    : b.learn(Self.address(number), on: .untagged, from: location, at: now)
+                newest[number] = (location, now)
+                if outcome.isNews { untold.append((!isA, Self.entry(number, location, seen: now))) }
+            }
             guard step % 40 == 0 || step == 4_999 else { continue }
             untold.shuffle(using: &random)
             while let (isForA, entry) = untold.popLast() {
