@@ -157,10 +157,14 @@ struct LaneParts: ~Copyable {
     static func open(_ settings: GatewaySettings, lanes: Int, identity: PublicKey) throws -> AllLaneParts {
         var all = AllLaneParts(count: lanes)
         var bind = settings.listen
+        // A connected socket takes all that a peer sends, so that several lanes cannot divide it.
+        let paths = lanes == 1 && settings.machine.connectsPaths ? min(settings.peers.count, UDPSocket.pathLimit) : 0
+        let isShared = lanes > 1 || paths > 0
+        if isShared { try UDPSocket.checkIsFree(bind) }
         for lane in 0..<lanes {
             let socket = try UDPSocket(
                 bind: bind, segmentation: settings.machine.segmentsDatagrams, coalescing: settings.machine.joinsDatagrams,
-                isShared: lanes > 1)
+                isShared: isShared, paths: paths)
             // The port that the kernel chose for the first, if it was left open, is the others' as well.
             bind = socket.localEndpoint
             let groups: [PacketPort.Group]? = lanes == 1 ? nil : lane == 0 ? [] : all[0].ports.groups

@@ -70,6 +70,10 @@ struct Lane: ~Copyable {
     private var ringsAreReady = true
     /// Whether there are ports that have to be asked.
     private var hasPortsToAsk: Bool { taps.count + lives.count > 0 }
+    /// Paths that have told of something, each once.
+    private var readyPaths = InlineArray<64, UInt16>(repeating: 0)
+    private var readyPathCount = 0
+    private let paths: Int
     /// Messages and frames since the last look at the ports.
     private var recent = 0
     /// How long nothing came when nothing came last.
@@ -92,6 +96,8 @@ struct Lane: ~Copyable {
         static let port: UInt32 = 3
         /// This and the number of a packet port: its ring is looked at in any case, so it only wakes.
         static let ring: UInt32 = 4
+        /// This and the number of a peer: the socket of its path.
+        static let path: UInt32 = 1 << 16
     }
 
     /// - Parameters:
@@ -105,7 +111,7 @@ struct Lane: ~Copyable {
         let alarm = try Alarm()
         try poller.addEdge(wakeUp.fileDescriptor, token: Token.wakeUp)
         try poller.addEdge(alarm.fileDescriptor, token: Token.alarm)
-        try poller.addEdge(socket.fileDescriptor, token: Token.socket)
+        try poller.add(socket.fileDescriptor, token: Token.socket)
         for index in 0..<ports.packets.count {
             try poller.addEdge(ports.packets[index].port.fileDescriptor, token: Token.ring + UInt32(index))
         }
@@ -115,6 +121,7 @@ struct Lane: ~Copyable {
         for index in 0..<ports.packets.count { Lane.noteOffload(ports.packets[index], &core) }
         for index in 0..<ports.taps.count { Lane.noteOffload(ports.taps[index], &core) }
         for index in 0..<ports.lives.count { Lane.noteOffload(ports.lives[index], &core) }
+        paths = socket.pathCount
         self.poller = poller
         self.alarm = alarm
         self.wait = wait
@@ -181,6 +188,7 @@ struct Lane: ~Copyable {
         if !socketIsReady && !portsAreReady && !ringsAreReady { yieldProcessor() }
         socketIsReady = true
         portsAreReady = hasPortsToAsk
+        if paths > 0 { noteEvents(poller.wait(timeout: .zero)) }
     }
 
     private mutating func note(_ token: UInt32, isError: Bool) {
@@ -190,13 +198,19 @@ struct Lane: ~Copyable {
         case Token.alarm: alarm.acknowledge()
         case Token.socket: socketIsReady = true
         case Token.port: portsAreReady = true
+        case Token.path...:
+            if readyPathCount == readyPaths.count { return }
+            readyPaths[readyPathCount] = UInt16(truncatingIfNeeded: token)
+            readyPathCount += 1
         default: if isError { packets[Int(token - Token.ring)].port.clearError() }
         }
     }
 
     /// Takes what there is, up to a batch of each.
     private mutating func turn(_ now: Instant) {
-        let messages = socketIsReady ? socket.receive() : 0
+        // At long intervals datagrams come alone: if there is another after all, the poller says so again.
+        let limit = wait == .poll || lastQuiet < Lane.shortQuiet ? UDPSocket.receiveBatch : 1
+        let messages = socketIsReady ? socket.receive(upTo: limit) : 0
         // A batch that is not full was the last.
         socketIsReady = messages == UDPSocket.receiveBatch
         // After the datagrams were taken, before they are handled: a session's keys are here before its first datagram.
@@ -206,6 +220,7 @@ struct Lane: ~Copyable {
             Lane.handle(index, &socket, &core, now)
         }
         recent &+= messages
+        if readyPathCount > 0 { takeFromPaths(upTo: limit, now) }
         ringsAreReady = false
         for index in 0..<packets.count {
             let taken = Lane.receive(&packets[index], &core, now)
@@ -222,6 +237,44 @@ struct Lane: ~Copyable {
         let crossed = core.takeCrossed()
         if crossed != 0 { wakeLanes(crossed) }
         if recent >= Lane.busy { wakeLatency?.bound(true) }
+    }
+
+    /// What has come from peers with a path, a batch from each: if there is more, the poller says so again.
+    private mutating func takeFromPaths(upTo limit: Int, _ now: Instant) {
+        for place in 0..<readyPathCount { takeFromPath(Int(readyPaths[place]), upTo: limit, now) }
+        readyPathCount = 0
+    }
+
+    @discardableResult
+    private mutating func takeFromPath(_ path: Int, upTo limit: Int, _ now: Instant) -> Int {
+        let messages = socket.receive(onPath: path, upTo: limit)
+        core.handleCommands(at: now)
+        for index in 0..<messages {
+            if core.wantsDrain { flush(now) }
+            Lane.handle(index, &socket, &core, now)
+        }
+        recent &+= messages
+        return messages
+    }
+
+    /// Has a path lead to where each peer is that is up.
+    private mutating func checkPaths(_ now: Instant) {
+        for path in 0..<paths {
+            let wanted = core.endpoint(of: PeerIndex(path))
+            let present = socket.pathEndpoint(path)
+            if wanted == present { continue }
+            if present != nil {
+                // Bounded: whoever sends faster than this loses a few datagrams with the old path.
+                for _ in 0..<64 where takeFromPath(path, upTo: UDPSocket.receiveBatch, now) == 0 { break }
+                socket.closePath(path)
+            }
+            guard let wanted, let descriptor = socket.openPath(path, to: wanted) else { continue }
+            do throws(IOError) {
+                try poller.add(descriptor, token: Token.path + UInt32(path))
+            } catch {
+                socket.closePath(path)
+            }
+        }
     }
 
     @inline(never)
@@ -295,7 +348,8 @@ struct Lane: ~Copyable {
 
     private static func transmit(_ index: Int, _ core: inout LaneCore, _ socket: inout UDPSocket) {
         let run = core.transmit(at: index)
-        let result = socket.send(core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint)
+        let result = socket.send(
+            core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index)
         let isWhole = result.datagramsFailed == 0
         core.handleTransmitted(
             run.peer, datagrams: result.datagramsSent,
@@ -330,6 +384,7 @@ struct Lane: ~Copyable {
         nextPortCheck = now + Lane.portCheck
         if recent < Lane.busy { wakeLatency?.bound(false) }
         recent = 0
+        if paths > 0 { checkPaths(now) }
         core.handleSocketState(receiveDrops: socket.drops())
         var offloads = LaneOffloads()
         offloads.segmentsDatagrams = socket.hasSegmentation

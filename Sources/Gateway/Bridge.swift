@@ -252,8 +252,9 @@ public struct Bridge: ~Copyable {
         noteRoom(peer.index)
     }
 
+    /// After each change of what waits for a peer; behind a short datagram there is no room either.
     @inline(__always)
-    private mutating func noteRoom(_ index: Int) {
+    mutating func noteRoom(_ index: Int) {
         if !links[index].hasRoom(for: LaneCore.headroom) { isLinkFull = true }
     }
 

@@ -56,6 +56,7 @@ extension LaneCore {
         sessions[slot].install(session, sender: nil)
         bridge.links[peer].install(
             sender, session: session.localStream, generation: session.generation, endpoint: session.endpoint)
+        bridge.noteRoom(peer)
         bridge.links[peer].isUp = true
         // The other side may seal with the new key only once it has heard from us under it.
         keepAlive(peer, now)
@@ -66,7 +67,10 @@ extension LaneCore {
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream else { return }
         let peer = sessions[slot].peer.index
-        if bridge.links[peer].session == stream { bridge.links[peer].removeSender() }
+        if bridge.links[peer].session == stream {
+            bridge.links[peer].removeSender()
+            bridge.noteRoom(peer)
+        }
         sessions[slot].clear()
         for place in 0..<origins.places { streams[slot * origins.places + place].clear() }
     }

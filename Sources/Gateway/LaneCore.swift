@@ -295,6 +295,7 @@ public struct LaneCore: ~Copyable {
         if let sender, sessions[slot].generation > bridge.links[peer.index].generation {
             bridge.links[peer.index].install(
                 sender, session: sessions[slot].stream, generation: sessions[slot].generation, endpoint: source)
+            bridge.noteRoom(peer.index)
         }
         bridge.links[peer.index].isUp = true
     }
@@ -352,6 +353,7 @@ public struct LaneCore: ~Copyable {
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
+            bridge.noteRoom(peer)
             if bridge.links[peer].isRenewalDue && events.push(.renewalDue(PeerIndex(peer))) {
                 bridge.links[peer].noteRenewalSaid()
             }
@@ -363,6 +365,12 @@ public struct LaneCore: ~Copyable {
         } else {
             scheduleTimeout(at: published + LaneCore.publishInterval)
         }
+    }
+
+    /// Where a peer is that frames are sent to; `nil` for one that is down.
+    public func endpoint(of peer: PeerIndex) -> Endpoint? {
+        precondition(peer.index < bridge.links.count)
+        return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
     /// Runs of datagrams that wait to be sent.
@@ -490,7 +498,9 @@ public struct LaneCore: ~Copyable {
     }
 
     mutating func keepAlive(_ index: Int, _ now: Instant) {
-        if !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) { bridge.markDirty(index) }
+        guard !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) else { return }
+        bridge.markDirty(index)
+        bridge.noteRoom(index)
     }
 
     private mutating func publish(at now: Instant) {

@@ -35,16 +35,12 @@ struct ScatterList: ~Copyable, @unchecked Sendable {
     }
 }
 
-/// `count` messages of up to two parts each, a virtio header and a frame, and the arena's record that each of them is. The
+/// `count` messages of one part each, and the arena's record that each of them is. The
 /// memory that a part points at is lent: whoever fills the list keeps it alive until the list has been sent.
 @safe
 struct MessageList: ~Copyable, @unchecked Sendable {
-    /// Octets from one virtio header to the next: ten, aligned.
-    static let headerStride = 16
-
     let messages: UnsafeMutablePointer<cwl_message>
     let parts: UnsafeMutablePointer<iovec>
-    let headers: UnsafeMutableRawPointer
     let indices: UnsafeMutablePointer<Int>
     let count: Int
 
@@ -52,12 +48,10 @@ struct MessageList: ~Copyable, @unchecked Sendable {
         self.count = count
         // SAFETY: each array is initialised for `count` messages and stays so until deinit; its elements are plain C values.
         unsafe messages = .allocate(capacity: count)
-        unsafe parts = .allocate(capacity: 2 * count)
-        unsafe headers = .allocate(byteCount: MessageList.headerStride * count, alignment: MessageList.headerStride)
+        unsafe parts = .allocate(capacity: count)
         unsafe indices = .allocate(capacity: count)
         unsafe messages.initialize(repeating: cwl_message(), count: count)
-        unsafe parts.initialize(repeating: iovec(), count: 2 * count)
-        unsafe headers.initializeMemory(as: UInt8.self, repeating: 0, count: MessageList.headerStride * count)
+        unsafe parts.initialize(repeating: iovec(), count: count)
         unsafe indices.initialize(repeating: 0, count: count)
     }
 
@@ -65,7 +59,6 @@ struct MessageList: ~Copyable, @unchecked Sendable {
         // SAFETY: allocated in init, by this value alone.
         unsafe messages.deallocate()
         unsafe parts.deallocate()
-        unsafe headers.deallocate()
         unsafe indices.deallocate()
     }
 }

@@ -37,7 +37,7 @@ struct FrameSender: ~Copyable {
     /// The socket's send buffer, in octets: how much may wait in the device's queue.
     static let sendBuffer: Int32 = 4 << 20
     /// Octets for the pieces of one super-frame: 64 KiB of payload, and headers for as many as one is made of.
-    private static let pieceBytes = 65_536 + Coalescer.maximumSegments * 160
+    private static let pieceBytes = 65_536 + Coalescer.maximumSegments * (160 + FrameArena.headroom)
 
     /// Which super-frames are offered to the kernel; what it refuses is taken out, for good.
     private(set) var offload: TransmitOffload
@@ -111,21 +111,22 @@ struct FrameSender: ~Copyable {
 
     // MARK: - Filling
 
-    /// Makes message `place` one frame. The octets are lent until the list has been sent.
+    /// Makes message `place` one frame, with its virtio header in the headroom before it: one part, since the kernel pays for
+    /// each. The octets are lent until the list has been sent.
     private func fill(
         _ list: borrowing MessageList, _ place: Int, _ frame: RawSpan, _ offload: FrameOffload, headerLength: Int
     ) {
         // SAFETY: the caller has the octets borrowed until `flush` or `sendPieces` has handed them to the kernel, which
-        // copies them; `place` is below the list's count.
+        // copies them; `place` is below the list's count. The headroom before a frame is the sender's to write to, and longer
+        // than a virtio header.
         unsafe frame.withUnsafeBytes { octets in
-            guard hasVirtio else {
-                return unsafe cwl_message_frame(
-                    list.messages + place, list.parts + 2 * place, octets.baseAddress, octets.count)
+            guard hasVirtio, let base = octets.baseAddress else {
+                return unsafe cwl_message_frame(list.messages + place, list.parts + place, octets.baseAddress, octets.count)
             }
-            let virtio = unsafe list.headers + MessageList.headerStride * place
+            let virtio = unsafe UnsafeMutableRawPointer(mutating: base) - cwl_virtio_size()
             unsafe cwl_virtio_write(virtio, cwl_virtio(offload), UInt16(truncatingIfNeeded: headerLength))
-            unsafe cwl_message_offload(
-                list.messages + place, list.parts + 2 * place, virtio, octets.baseAddress, octets.count)
+            unsafe cwl_message_frame(
+                list.messages + place, list.parts + place, virtio, octets.count + cwl_virtio_size())
         }
     }
 
@@ -194,7 +195,7 @@ struct FrameSender: ~Copyable {
             let outcome = FrameSender.send(socket.raw, pieces, first, count, &patience)
             for place in first..<first + outcome.sent {
                 // SAFETY: `place` is below `count`, and `cut` has filled that many.
-                result.bytes += unsafe pieces.parts[2 * place + (hasVirtio ? 1 : 0)].iov_len
+                result.bytes += unsafe pieces.parts[place].iov_len - (hasVirtio ? cwl_virtio_size() : 0)
             }
             result.sent += outcome.sent
             first += outcome.sent
@@ -211,16 +212,17 @@ struct FrameSender: ~Copyable {
     private mutating func cut(_ frame: RawSpan, _ record: FrameArena.Record) -> Int {
         guard var segmenter = Segmenter(frame, offload: record.offload) else { return 0 }
         var place = 0
-        var used = 0
-        while place < pieces.count, let length = next(&segmenter, frame, at: used) {
-            fill(pieces, place, pieceOctets.bytes(at: used, count: length), .none, headerLength: 0)
+        var start = FrameArena.headroom
+        while place < pieces.count, let length = next(&segmenter, frame, at: start) {
+            fill(pieces, place, pieceOctets.bytes(at: start, count: length), .none, headerLength: 0)
             place += 1
-            used += length
+            start += length + FrameArena.headroom
         }
         return place
     }
 
     private mutating func next(_ segmenter: inout Segmenter, _ frame: RawSpan, at offset: Int) -> Int? {
+        guard offset < pieceOctets.count else { return nil }
         var output = pieceOctets.mutableBytes(at: offset, count: pieceOctets.count - offset)
         return segmenter.next(from: frame, into: &output)
     }
@@ -242,9 +244,13 @@ struct FrameSender: ~Copyable {
         while first + outcome.sent < count {
             let next = first + outcome.sent
             // SAFETY: `next` is below `count`, which is at most the list's; the caller keeps the octets alive.
-            let sent = unsafe cwl_send_messages(descriptor, list.messages + next, UInt32(count - next))
+            let isLast = next + 1 == count
+            let sent =
+                unsafe isLast
+                ? cwl_send_one(descriptor, list.messages + next)
+                : cwl_send_messages(descriptor, list.messages + next, UInt32(count - next))
             if sent > 0 {
-                outcome.sent += Int(sent)
+                outcome.sent += isLast ? 1 : Int(sent)
                 hasRetried = false
                 continue
             }

@@ -13,28 +13,35 @@ extension UDPSocket {
     /// Sends consecutive datagrams of `segmentSize` octets (the last may be shorter). `bytes` is lent for the duration of
     /// the call. Waits at most a few milliseconds in all; what does not go by then has failed.
     ///
+    /// - Parameter path: the number of the path to use, if it leads there; otherwise the main socket is used.
+    ///
     /// Precondition: `segmentSize` is positive.
-    public mutating func send(_ bytes: RawSpan, segmentSize: Int, to destination: Endpoint) -> SendResult {
+    public mutating func send(
+        _ bytes: RawSpan, segmentSize: Int, to destination: Endpoint, path: Int = .max
+    ) -> SendResult {
         precondition(segmentSize > 0)
         // SAFETY: the octets stay where they are while the span is lent, which is longer than this call.
         return unsafe bytes.withUnsafeBytes { octets in
             guard let base = octets.baseAddress, octets.count > 0 else { return SendResult() }
-            return unsafe send(base, octets.count, segmentSize, destination)
+            return unsafe send(base, octets.count, segmentSize, destination, path)
         }
     }
 
     private mutating func send(
-        _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint
+        _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint, _ path: Int
     ) -> SendResult {
-        var attempt = SendAttempt(patience: patience)
+        let connected = descriptor(ofPath: path, to: destination)
+        var attempt = SendAttempt(descriptor: connected ?? socket.raw, patience: patience)
         defer { patience = attempt.patience }
         if isIPv4 && destination.ipv4 == nil {
             attempt.fail((count + segmentSize - 1) / segmentSize, EAFNOSUPPORT)
             return attempt.result
         }
-        // SAFETY: the list's first address is this socket's own.
-        attempt.addressLength = unsafe cwl_address_put(
-            outgoing.addresses, isIPv4 ? 1 : 0, destination.high, destination.low, destination.port, destination.scope)
+        if connected == nil {
+            // SAFETY: the list's first address is this socket's own.
+            attempt.addressLength = unsafe cwl_address_put(
+                outgoing.addresses, isIPv4 ? 1 : 0, destination.high, destination.low, destination.port, destination.scope)
+        }
 
         var offset = 0
         while offset < count {
@@ -63,8 +70,8 @@ extension UDPSocket {
         unsafe cwl_message_segment(outgoing.messages, outgoing.controls, UInt16(truncatingIfNeeded: segmentSize))
         let datagrams = (length + segmentSize - 1) / segmentSize
         while true {
-            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages, 1)
-            if outcome > 0 {
+            let outcome = unsafe cwl_send_message(attempt.descriptor, outgoing.messages)
+            if outcome >= 0 {
                 attempt.result.datagramsSent += datagrams
                 return
             }
@@ -76,7 +83,7 @@ extension UDPSocket {
                 unsafe sendSingly(base, length, segmentSize, &attempt)
                 return
             default:
-                if attempt.shouldRetry(socket.raw, after: code) { continue }
+                if attempt.shouldRetry(after: code) { continue }
                 attempt.fail(datagrams, code)
                 return
             }
@@ -96,14 +103,20 @@ extension UDPSocket {
         }
         var first = 0
         while first < count {
-            let outcome = unsafe cwl_send_messages(socket.raw, outgoing.messages + first, UInt32(count - first))
+            // The kernel pays for each structure that it has to look into: one datagram goes without any.
+            let isLast = first + 1 == count
+            let outcome =
+                unsafe isLast
+                ? cwl_send_one(attempt.descriptor, outgoing.messages + first)
+                : cwl_send_messages(attempt.descriptor, outgoing.messages + first, UInt32(count - first))
             if outcome > 0 {
-                attempt.result.datagramsSent += Int(outcome)
-                first += Int(outcome)
+                let sent = isLast ? 1 : Int(outcome)
+                attempt.result.datagramsSent += sent
+                first += sent
                 continue
             }
             let code = Int32(truncatingIfNeeded: -outcome)
-            if attempt.shouldRetry(socket.raw, after: code) { continue }
+            if attempt.shouldRetry(after: code) { continue }
             attempt.fail(1, code)
             first += 1
         }
@@ -113,25 +126,30 @@ extension UDPSocket {
 /// The account and the patience of one `send`.
 private struct SendAttempt {
     var result = SendResult()
+    /// 0 where the socket is connected.
     var addressLength: UInt32 = 0
+    let descriptor: Int32
     /// The socket's, which all sends between two receives share.
     fileprivate var patience: Patience
     private var staleErrors = 2
 
-    init(patience: Patience) { self.patience = patience }
+    init(descriptor: Int32, patience: Patience) {
+        self.descriptor = descriptor
+        self.patience = patience
+    }
 
     mutating func fail(_ datagrams: Int, _ code: Int32) {
         result.datagramsFailed += datagrams
         result.lastError = code
     }
 
-    mutating func shouldRetry(_ descriptor: Int32, after code: Int32) -> Bool {
+    mutating func shouldRetry(after code: Int32) -> Bool {
         switch code {
         case EINTR:
             return true
         case EAGAIN, ENOBUFS:
             return patience.wait(descriptor, after: code)
-        case ECONNREFUSED:
+        case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO:
             // An ICMP message about an earlier datagram; reading it cleared it.
             staleErrors -= 1
             return staleErrors > 0

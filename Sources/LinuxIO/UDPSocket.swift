@@ -52,6 +52,11 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     public let hasCoalescing: Bool
 
     let socket: OwnedDescriptor
+    /// For each peer the socket of the path to it, if there is one: see UDPSocket+Paths.
+    var paths: FixedArray<UDPPath?>
+    /// The kernel's count of what it dropped on each, as last read.
+    var pathDrops: FixedArray<UInt32>
+    let isShared: Bool
     /// Whether addresses are IPv4 ones on this socket.
     let isIPv4: Bool
     let outgoing: ScatterList
@@ -72,15 +77,39 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     ///   - receiveBuffer: octets of payload that may wait in the kernel, as far as the machine allows.
     ///   - sendBuffer: likewise, to be sent.
     ///   - segmentation, coalescing: false to do without.
-    ///   - isShared: whether other sockets are bound to the same endpoint; see `steer`.
+    ///   - isShared: whether other sockets are bound to the same endpoint; see `steer` and `openPath`.
+    ///   - paths: how many paths there may be; `isShared` has to be true where that is not 0.
     public init(
         bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20,
-        segmentation: Bool = true, coalescing: Bool = true, isShared: Bool = false
+        segmentation: Bool = true, coalescing: Bool = true, isShared: Bool = false, paths: Int = 0
     ) throws(IOError) {
+        let isIPv4 = endpoint.ipv4 != nil
+        let socket = try UDPSocket.open(
+            bind: endpoint, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer, isShared: isShared)
+        var address = cwl_address()
+        // SAFETY: the address is written during the call.
+        try check(unsafe cwl_udp_local(socket.raw, &address), "read the local address", endpoint.description)
+        localEndpoint = Endpoint(address) ?? endpoint
+        self.paths = FixedArray(count: paths) { _ in nil }
+        pathDrops = FixedArray(count: paths) { _ in 0 }
+        self.isShared = isShared
+        hasSegmentation = segmentation && cwl_udp_can_segment(socket.raw) >= 0
+        hasCoalescing = coalescing && cwl_udp_coalesce(socket.raw) >= 0
+        self.isIPv4 = isIPv4
+        self.socket = socket
+        outgoing = ScatterList(count: UDPSocket.segmentLimit)
+        incoming = ScatterList(count: UDPSocket.receiveBatch)
+        buffer = OwnedBytes(count: UDPSocket.receiveBatch * UDPSocket.messageBytes, alignment: 4096)
+    }
+
+    /// A socket with the options of all of them, bound to the endpoint.
+    static func open(
+        bind endpoint: Endpoint, receiveBuffer: Int, sendBuffer: Int, isShared: Bool
+    ) throws(IOError) -> OwnedDescriptor {
         let name = endpoint.description
         let isIPv4 = endpoint.ipv4 != nil
-        let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: UDPSocket.advice))
-        if isShared { try check(cwl_udp_reuse_port(socket.raw), "share the address among lanes", name) }
+        let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: advice))
+        if isShared { try check(cwl_udp_reuse_port(socket.raw), "share the address", name) }
         _ = cwl_set_receive_buffer(socket.raw, Int32(clamping: receiveBuffer))
         _ = cwl_set_send_buffer(socket.raw, Int32(clamping: sendBuffer))
         if isIPv4 {
@@ -90,22 +119,18 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
             try check(cwl_udp_fragment_v6(socket.raw), "switch path MTU discovery off", name)
             _ = cwl_udp_fragment_v4(socket.raw)
         }
-
         var address = cwl_address()
-        // SAFETY: the addresses are copied during the calls.
+        // SAFETY: the address is copied during the calls.
         let length = unsafe cwl_address_put(
             &address, isIPv4 ? 1 : 0, endpoint.high, endpoint.low, endpoint.port, endpoint.scope)
-        try check(unsafe cwl_udp_bind(socket.raw, &address, length), "bind", name, advice: UDPSocket.advice)
-        try check(unsafe cwl_udp_local(socket.raw, &address), "read the local address", name)
+        try check(unsafe cwl_udp_bind(socket.raw, &address, length), "bind", name, advice: advice)
+        return socket
+    }
 
-        localEndpoint = Endpoint(address) ?? endpoint
-        hasSegmentation = segmentation && cwl_udp_can_segment(socket.raw) >= 0
-        hasCoalescing = coalescing && cwl_udp_coalesce(socket.raw) >= 0
-        self.isIPv4 = isIPv4
-        self.socket = socket
-        outgoing = ScatterList(count: UDPSocket.segmentLimit)
-        incoming = ScatterList(count: UDPSocket.receiveBatch)
-        buffer = OwnedBytes(count: UDPSocket.receiveBatch * UDPSocket.messageBytes, alignment: 4096)
+    /// Throws when another program, or another gateway, is bound to the endpoint: sockets that are shared would not find out.
+    public static func checkIsFree(_ endpoint: Endpoint) throws(IOError) {
+        if endpoint.port == 0 { return }
+        _ = try open(bind: endpoint, receiveBuffer: 4096, sendBuffer: 4096, isShared: false)
     }
 
     /// Divides sealed datagrams by their origin tag among the sockets that are bound to this endpoint, in the order in which
@@ -120,9 +145,11 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     /// Readable when a datagram waits.
     public var fileDescriptor: Int32 { socket.raw }
 
-    /// Takes up to `receiveBatch` messages that wait; how many. What the call before gave is void. Sending gets its patience
-    /// back.
-    public mutating func receive() -> Int {
+    /// Takes up to `limit` messages that wait, at most `receiveBatch`; how many. What the call before gave is void. Sending gets
+    /// its patience back. To ask for one costs less than to ask for several and get one.
+    public mutating func receive(upTo limit: Int = receiveBatch) -> Int { receive(socket.raw, upTo: limit) }
+
+    mutating func receive(_ descriptor: Int32, upTo limit: Int) -> Int {
         patience = Patience(waits: UDPSocket.waits)
         for index in 0..<used { vacate(index) }
         used = 0
@@ -130,9 +157,13 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         // An error of an earlier datagram (an ICMP message) is reported once and stands before the messages.
         for _ in 0..<4 {
             // SAFETY: every place of the list points at memory of this socket.
-            let result = unsafe cwl_receive_messages(socket.raw, incoming.messages, UInt32(UDPSocket.receiveBatch))
+            let most = min(max(limit, 1), UDPSocket.receiveBatch)
+            let result =
+                unsafe most == 1
+                ? cwl_receive_one(descriptor, incoming.messages)
+                : cwl_receive_messages(descriptor, incoming.messages, UInt32(most))
             if result >= 0 {
-                held = Int(result)
+                held = most == 1 ? 1 : Int(result)
                 used = held
                 return held
             }
@@ -174,6 +205,7 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
             countedDrops += UInt64(total &- lastDrops)
             lastDrops = total
         }
+        for index in 0..<paths.count { countedDrops += newDrops(onPath: index) }
         return countedDrops
     }
 
@@ -185,7 +217,7 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
             incoming.addresses + index, incoming.controls + index)
     }
 
-    private static func advice(_ code: Int32) -> String {
+    static func advice(_ code: Int32) -> String {
         switch code {
         case EADDRINUSE: "another program uses this port"
         case EADDRNOTAVAIL: "no device of this machine has this address"

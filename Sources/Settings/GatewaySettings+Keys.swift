@@ -115,6 +115,9 @@ extension GatewaySettings {
             "offload.receive", .boolean, \.machine.joinsDatagrams, inReplay: noSockets,
             "Whether the kernel joins datagrams of a peer (UDP_GRO)."),
         SettingKey(
+            "offload.connect", .boolean, \.machine.connectsPaths, inReplay: noSockets,
+            "Whether each peer has a connected socket beside the one for all, which spares looking up routes; with one lane."),
+        SettingKey(
             "offload.deliver", .boolean, \.machine.joinsFrames, inReplay: noSockets,
             "Whether frames of one flow leave for a packet port as one super-frame, which the kernel or the card cuts."),
         SettingKey(

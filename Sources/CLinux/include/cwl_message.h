@@ -120,6 +120,10 @@ static inline int64_t cwl_udp_bind(int fd, const struct cwl_address *address, ui
     return cwl_result(bind(fd, &address->of.any, length));
 }
 
+static inline int64_t cwl_udp_connect(int fd, const struct cwl_address *address, uint32_t length) {
+    return cwl_result(connect(fd, &address->of.any, length));
+}
+
 static inline int64_t cwl_udp_local(int fd, struct cwl_address *address) {
     socklen_t length = sizeof *address;
     return cwl_result(getsockname(fd, &address->of.any, &length));
@@ -227,6 +231,25 @@ static inline int cwl_message_segment_size(struct cwl_message *message) {
 
 static inline int cwl_message_is_truncated(const struct cwl_message *message) {
     return (message->msg_hdr.msg_flags & MSG_TRUNC) != 0;
+}
+
+/// Sends one message of one part by the shortest way: without an address if the socket has one, without control.
+static inline int64_t cwl_send_one(int fd, const struct cwl_message *message) {
+    const struct msghdr *h = &message->msg_hdr;
+    return cwl_result(sendto(
+        fd, h->msg_iov->iov_base, h->msg_iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL,
+        h->msg_namelen == 0 ? NULL : (const struct sockaddr *)h->msg_name, h->msg_namelen));
+}
+
+static inline int64_t cwl_send_message(int fd, const struct cwl_message *message) {
+    return cwl_result(sendmsg(fd, &message->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+/// Receives one message.
+static inline int64_t cwl_receive_one(int fd, struct cwl_message *message) {
+    int64_t result = cwl_result(recvmsg(fd, &message->msg_hdr, MSG_DONTWAIT));
+    if (result >= 0) message->msg_len = (unsigned int)result;
+    return result;
 }
 
 /// How many messages went; the error only if the first did not.

@@ -175,18 +175,6 @@ static inline void cwl_virtio_write(void *octets, struct cwl_virtio about, uint1
     memcpy(octets, &header, sizeof header);
 }
 
-/// Points `message` at a virtio header and the frame behind it: two parts.
-static inline void cwl_message_offload(
-    struct cwl_message *message, struct iovec *parts, const void *virtio, const void *frame, size_t count) {
-    parts[0].iov_base = (void *)virtio;
-    parts[0].iov_len = sizeof(struct virtio_net_hdr);
-    parts[1].iov_base = (void *)frame;
-    parts[1].iov_len = count;
-    memset(message, 0, sizeof *message);
-    message->msg_hdr.msg_iov = parts;
-    message->msg_hdr.msg_iovlen = 2;
-}
-
 /// What PACKET_AUXDATA says of a frame that came through recvmsg.
 struct cwl_large_frame {
     uint32_t status;
