@@ -14,12 +14,13 @@ import Testing
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
         #expect(machine?.wakeUp == .fast && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.joinsFrames == true)
+        #expect(machine?.connectsPaths == true)
     }
 
     @Test func everyKeyArrives() {
         let lines = [
             "lanes = 2", "lane.cpus = 3, 1", "lane.wait = poll", "cpu.wake-up = normal", "offload.send = off",
-            "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on",
+            "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = off",
         ]
         var expected = MachineTuning()
         expected.lanes = 2
@@ -30,6 +31,7 @@ import Testing
         expected.joinsDatagrams = false
         expected.joinsFrames = false
         expected.bypassesQueue = true
+        expected.connectsPaths = false
         #expect(machine(lines.joined(separator: "\n")) == expected)
         for line in lines.indices {
             var others = lines
