@@ -75,7 +75,9 @@ struct ControlLoop: ~Copyable {
             serveOperators(now)
             if now >= nextPortLook { lookAtPorts(now) }
             // What was published waits for the lane too: it frees the old blocks.
-            for link in links where link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty { link.lane.wake() }
+            for link in links where link.mailbox.hasWorkForLane || core.waitsForLane || !link.outgoing.isEmpty {
+                link.lane.wake()
+            }
             // A command that found the lane's queue full is tried again soon.
             var timeout = core.nextTimeout == .zero ? .milliseconds(1) : core.nextTimeout - MonotonicClock.now()
             timeout = min(timeout, clients.isEmpty ? ControlLoop.portLook : .milliseconds(20))
@@ -184,11 +186,15 @@ struct ControlLoop: ~Copyable {
     private func snapshot(_ macs: [MACEntry]?, _ now: Instant, withGroups: Bool = false) -> GatewaySnapshot {
         var counters = link.mailbox.layout.combine(links.map(\.mailbox.board))
         counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
-        return GatewaySnapshot(
+        var snapshot = GatewaySnapshot(
             site: settings.site, listen: listen, started: started, taken: now,
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
             withGroups: withGroups)
+        snapshot.lanes = GatewaySnapshot.Lanes(
+            wait: settings.machine.laneWait.rawValue, bypassesQueue: settings.machine.bypassesQueue,
+            offloads: links.map { LaneOffloads(rawValue: $0.offloads.load(ordering: .relaxed)) })
+        return snapshot
     }
 }
 

@@ -21,6 +21,8 @@ protocol FramePort: ~Copyable {
     @_lifetime(borrow self)
     func upcoming(_ ahead: Int) -> RawSpan?
     var offload: FrameOffload { get }
+    /// Whether frames come with what their senders left undone; else every frame is taken as finished.
+    static var receivesMetadata: Bool { get }
     /// True when only a part of the frame could be captured.
     var isTruncated: Bool { get }
     /// What a truncated frame counts as.
@@ -40,6 +42,7 @@ protocol FramePort: ~Copyable {
 
 extension PacketPort: FramePort {
     static var truncation: DropReason { .captureTruncated }
+    static var receivesMetadata: Bool { true }
 
     @_lifetime(&self)
     mutating func lendFrame() -> MutableRawSpan { frame }
@@ -47,6 +50,7 @@ extension PacketPort: FramePort {
 
 extension TAPPort: FramePort {
     static var truncation: DropReason { .captureTruncated }
+    static var receivesMetadata: Bool { false }
 
     @_lifetime(borrow self)
     func upcoming(_ ahead: Int) -> RawSpan? { nil }
@@ -64,6 +68,7 @@ extension TAPPort: FramePort {
 extension LivePort: FramePort {
     /// libpcap is asked for as much as the longest frame that is carried.
     static var truncation: DropReason { .oversized }
+    static var receivesMetadata: Bool { false }
 
     @_lifetime(borrow self)
     func upcoming(_ ahead: Int) -> RawSpan? { nil }

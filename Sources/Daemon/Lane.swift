@@ -27,7 +27,7 @@ struct OutgoingDatagram: Sendable, BitwiseCopyable {
 /// What control and a lane share beside the mailbox.
 final class LaneLink: Sendable {
     let mailbox: LaneMailbox
-    /// What the kernel does for the lane, as it last turned out.
+    /// What the kernel does for the lane, as it last turned out: `LaneOffloads`. The lane stores it once a second.
     let offloads = Atomic<UInt64>(0)
     let outgoing = SPSCQueue<OutgoingDatagram>(capacity: 1024)
     /// Wakes the lane.
@@ -389,19 +389,26 @@ struct Lane: ~Copyable {
         recent = 0
         if paths > 0 { checkPaths(now) }
         core.handleSocketState(receiveDrops: socket.drops())
-        for index in 0..<packets.count { Lane.check(&packets[index], &core, poller) }
-        for index in 0..<taps.count { Lane.check(&taps[index], &core, poller) }
-        for index in 0..<lives.count { Lane.check(&lives[index], &core, poller) }
+        var offloads = LaneOffloads()
+        offloads.segmentsDatagrams = socket.hasSegmentation
+        offloads.joinsDatagrams = socket.hasCoalescing
+        for index in 0..<packets.count { Lane.check(&packets[index], &core, poller, &offloads) }
+        for index in 0..<taps.count { Lane.check(&taps[index], &core, poller, &offloads) }
+        for index in 0..<lives.count { Lane.check(&lives[index], &core, poller, &offloads) }
+        link.offloads.store(offloads.rawValue, ordering: .relaxed)
     }
 
     private static func check<Port: FramePort & ~Copyable>(
-        _ placed: inout PlacedPort<Port>, _ core: inout LaneCore, _ poller: borrowing Poller
+        _ placed: inout PlacedPort<Port>, _ core: inout LaneCore, _ poller: borrowing Poller, _ offloads: inout LaneOffloads
     ) {
         // The descriptor of a device that was removed stays readable for ever.
         if placed.port.isGone { poller.remove(placed.port.fileDescriptor) }
         placed.port.clearError()
         core.handlePortState(placed.index, isUp: placed.port.isUp(), captureDrops: placed.port.drops())
         noteOffload(placed, &core)
+        let sends = core.sendsSuperFrames(to: placed.index)
+        offloads[placed.index] = LaneOffloads.Port(
+            receivesMetadata: Port.receivesMetadata, sendsTCP: sends.tcp, sendsUDP: sends.udp)
     }
 
     private static func noteOffload<Port: FramePort & ~Copyable>(

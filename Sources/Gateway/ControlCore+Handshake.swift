@@ -180,12 +180,16 @@ extension ControlCore {
             .install(
                 SessionInstallation(
                     peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
-                    cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator, endpoint: endpoint, generation: peers[index].generation,
+                    cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator,
+                    endpoint: endpoint, generation: peers[index].generation,
                     renewAfter: configuration.rekeyDatagrams)))
     }
 
     mutating func handleConfirmed(_ index: Int, _ stream: UInt32, _ endpoint: Endpoint, _ now: Instant) {
-        guard let place = peers[index].sessions.firstIndex(where: { $0.stream == stream }) else { return }
+        // Several lanes may say so of one session.
+        guard let place = peers[index].sessions.firstIndex(where: { $0.stream == stream }),
+            !peers[index].sessions[place].isConfirmed
+        else { return }
         peers[index].sessions[place].isConfirmed = true
         established(index, at: endpoint, now)
     }

@@ -116,6 +116,8 @@ public struct ControlCore: Sendable {
     private var listingToken: UInt32?
     private var listingLanes = 0
     private static let handshakeBudget = 64
+    /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
+    private static let commandReserve = 256
     var limiters = Limiters()
     /// Handshakes that were refused, by any cause.
     public private(set) var refusedHandshakes: UInt64 = 0
@@ -195,9 +197,16 @@ public struct ControlCore: Sendable {
         case .macRowsEnd(let token): handleListingEnd(token)
         case .snoopOverflow(let ports): handleOverflow(ports, now)
         case .vlanSeen(let vlan): handleVLAN(vlan, now)
-        case .sighted(let entry):
-            // What does not fit is told again by and by; until then the others flood.
-            for other in mailboxes.indices where other != lane { _ = mailboxes[other].commands.push(.sighted(entry)) }
+        case .sighted(let entry): pass(entry, from: lane)
+        }
+    }
+
+    /// Tells the other lanes of a host. What does not fit is told again by and by; until then they flood.
+    private func pass(_ entry: MACEntry, from lane: Int) {
+        // The lanes have forgotten the hosts of a peer that is down.
+        if let peer = entry.location.peer, !peers[peer.index].isUp { return }
+        for other in mailboxes.indices where other != lane {
+            _ = mailboxes[other].commands.push(.sighted(entry), leaving: ControlCore.commandReserve)
         }
     }
 

@@ -19,12 +19,30 @@ public struct GatewaySnapshot: Sendable {
         }
     }
 
+    /// The lanes of a live gateway.
+    public struct Lanes: Sendable, Hashable {
+        /// As in the configuration: `sleep` or `poll`.
+        public var wait: String
+        /// Whether frames for packet ports pass by the device's queueing discipline.
+        public var bypassesQueue: Bool
+        /// Of each lane.
+        public var offloads: [LaneOffloads]
+
+        public init(wait: String, bypassesQueue: Bool, offloads: [LaneOffloads]) {
+            self.wait = wait
+            self.bypassesQueue = bypassesQueue
+            self.offloads = offloads
+        }
+    }
+
     public var site: String
     public var publicKey: PublicKey
     public var listen: Endpoint?
     public var started: Instant
     public var taken: Instant
     public var ports: [Port]
+    /// `nil` in a replay.
+    public var lanes: Lanes?
     public var peers: [PeerSnapshot]
     /// Which library seals and opens.
     public var backends: CipherBackends

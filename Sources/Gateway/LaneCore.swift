@@ -241,9 +241,9 @@ public struct LaneCore: ~Copyable {
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.stream, as: UInt32.self))
         let counter = unsafe UInt64(
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.counter, as: UInt64.self))
-        let origin = unsafe Int(
-            UInt16(
-                bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self)))
+        let tag = unsafe UInt16(
+            bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self))
+        let origin = Int(tag)
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream, stream != 0, origin < sessions[slot].origins else {
             return bridge.counters.add(.unknownStream)
@@ -271,7 +271,7 @@ public struct LaneCore: ~Copyable {
         noteHeard(peer, isNewest, source, now)
         let text = datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes))
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
-        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, time: now))
+        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now))
     }
 
     /// Where in which stream a datagram stands.
@@ -279,7 +279,7 @@ public struct LaneCore: ~Copyable {
         var reassembler: Int
         var stream: UInt32
         var counter: UInt64
-        var time: Instant
+        var instant: Instant
     }
 
     /// The other side has shown that it holds an installed session's keys: seal with them from here on.
@@ -318,15 +318,15 @@ public struct LaneCore: ~Copyable {
 
     private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ at: Stretch) {
         guard
-            var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.time)
+            var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.instant)
         else { return bridge.counters.add(.malformedPacking) }
         if bridge.hasLargeTables { prefetch(text, cursor) }
         // A record that ends at this datagram's start comes before those that begin in it.
         deliverJoined(peer, at)
         while true {
-            switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.time) {
+            switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.instant) {
             case .record(.frame, let offset, let count):
-                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.time)
+                bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.instant)
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
             case .skipped: break
@@ -349,9 +349,9 @@ public struct LaneCore: ~Copyable {
     }
 
     private mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
-        while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.time) {
+        while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.instant) {
             if kind == .frame {
-                bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.time)
+                bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.instant)
             } else {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }

@@ -129,7 +129,9 @@ extension CounterLayout {
     public func combine(_ boards: [CounterBoard]) -> [UInt64] {
         var totals = [UInt64](repeating: 0, count: count)
         for index in 0..<count { totals[index] = boards.reduce(0) { $0 &+ $1.load(index) } }
-        totals[self.index(.macs)] = boards.map { $0.load(self.index(.macs)) }.max() ?? 0
+        for gauge in [LaneGauge.macs, .macMoves, .macEvictions] {
+            totals[self.index(gauge)] = boards.map { $0.load(self.index(gauge)) }.max() ?? 0
+        }
         return totals
     }
 }

@@ -11,6 +11,14 @@ enum LaneSteering {
     /// Refuses everything.
     static let nothing = [FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0)]
 
+    /// Takes all but frames that this machine sends: those of a group's ports are not kept out by the kernel before Linux 5.18.
+    static let incoming = [
+        FilterInstruction(code: 0x28, jumpTrue: 0, jumpFalse: 0, k: packetType),
+        FilterInstruction(code: 0x15, jumpTrue: 1, jumpFalse: 0, k: 4),  // PACKET_OUTGOING
+        FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: .max),
+        FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0),
+    ]
+
     /// For UDP payloads. Handshakes have zeros where sealed datagrams have the origin tag; a load beyond the end is lane 0.
     static func datagrams(lanes: Int) -> [FilterInstruction] {
         var program = Assembly()
@@ -66,15 +74,26 @@ enum LaneSteering {
 
     /// Where a load gives the EtherType (SKF_AD_OFF + SKF_AD_PROTOCOL of linux/filter.h).
     private static let etherType: UInt32 = 0xFFFF_F000
+    /// And the direction (SKF_AD_OFF + SKF_AD_PKTTYPE).
+    private static let packetType: UInt32 = 0xFFFF_F004
 }
 
 /// Instructions with jumps to labels further on. Cell 0 of the scratch memory holds a sum that is built by exclusive or.
 private struct Assembly {
     enum Operation {
-        case loadWord(UInt32), loadHalf(UInt32), loadByte(UInt32), loadWordAtIndex(UInt32), loadSum
-        case indexFromHeaderLength(UInt32), indexFromSum, store
-        case exclusiveOrIndex, multiply(UInt32), modulo(UInt32), shiftRight(UInt32)
-        case give(UInt32), giveAccumulator
+        case loadWord(UInt32)
+        case loadHalf(UInt32)
+        case loadByte(UInt32)
+        case loadWordAtIndex(UInt32)
+        case loadSum
+        case indexFromHeaderLength(UInt32)
+        case indexFromSum, store
+        case exclusiveOrIndex
+        case multiply(UInt32)
+        case modulo(UInt32)
+        case shiftRight(UInt32)
+        case give(UInt32)
+        case giveAccumulator
 
         /// The code and operand (linux/bpf_common.h).
         var encoded: (code: UInt16, k: UInt32) {

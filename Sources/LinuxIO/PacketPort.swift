@@ -135,11 +135,9 @@ public struct PacketPort: ~Copyable, @unchecked Sendable {
     public mutating func beginCapturing() throws(IOError) {
         guard isHeldBack else { return }
         isHeldBack = false
-        if let filter {
-            // SAFETY: the program is copied during the call.
-            try unsafe Device.attach(filter, device: device) { unsafe cwl_attach_filter(socket.raw, $0, $1) }
-        } else {
-            try check(cwl_detach_filter(socket.raw), "let frames in", device)
+        // SAFETY: the program is copied during the call.
+        try unsafe Device.attach(filter ?? LaneSteering.incoming, device: device) {
+            unsafe cwl_attach_filter(socket.raw, $0, $1)
         }
     }
 

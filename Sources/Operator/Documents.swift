@@ -18,6 +18,15 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var libcryptoFrom: Int?
     }
 
+    public struct Lane: Codable, Sendable, Equatable {
+        public var number: Int
+        /// What it does while nothing comes: `sleep` or `poll`.
+        public var wait: String
+        /// Whether the kernel cuts what goes to peers into datagrams, and joins theirs.
+        public var udpSegmentation: Bool
+        public var udpCoalescing: Bool
+    }
+
     public var site: String
     public var publicKey: String
     public var listen: String?
@@ -32,6 +41,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var dropped: UInt64
     /// Every cipher, in the order of preference.
     public var backends: [Backend]
+    /// Absent in a replay, and where a gateway is older than this list.
+    public var lanes: [Lane]?
 
     public init(_ snapshot: GatewaySnapshot) {
         site = snapshot.site
@@ -50,6 +61,12 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         backends = Cipher.allCases.map {
             let length = snapshot.backends[$0]
             return Backend(cipher: $0.name, libcryptoFrom: length == CipherBackends.never ? nil : length)
+        }
+        lanes = snapshot.lanes.map { lanes in
+            lanes.offloads.enumerated().map {
+                Lane(
+                    number: $0, wait: lanes.wait, udpSegmentation: $1.segmentsDatagrams, udpCoalescing: $1.joinsDatagrams)
+            }
         }
     }
 }
@@ -139,6 +156,19 @@ public struct PortsDocument: Codable, Sendable, Equatable {
         public var framesOut: UInt64
         public var bytesOut: UInt64
         public var captureDrops: UInt64
+        /// Absent in a replay, and where a gateway is older than this object.
+        public var offloads: Offloads?
+    }
+
+    /// What is in force at a port, in every lane.
+    public struct Offloads: Codable, Sendable, Equatable {
+        /// Frames come with what local senders left undone: checksums, super-frames.
+        public var receiveMetadata: Bool
+        /// Super-frames leave for the LAN.
+        public var superFramesTcp: Bool
+        public var superFramesUdp: Bool
+        /// Frames for the LAN pass by the device's queueing discipline.
+        public var bypassQueue: Bool
     }
 
     public var site: String
@@ -152,8 +182,18 @@ public struct PortsDocument: Codable, Sendable, Equatable {
                 name: port.name, kind: port.kind, device: port.device, state: snapshot[index, .isUp] > 0 ? "up" : "down",
                 framesIn: snapshot[index, .framesIn], bytesIn: snapshot[index, .bytesIn],
                 framesOut: snapshot[index, .framesOut], bytesOut: snapshot[index, .bytesOut],
-                captureDrops: snapshot[index, .captureDrops])
+                captureDrops: snapshot[index, .captureDrops], offloads: PortsDocument.offloads(of: index, port, snapshot.lanes))
         }
+    }
+
+    private static func offloads(
+        of index: PortIndex, _ port: GatewaySnapshot.Port, _ lanes: GatewaySnapshot.Lanes?
+    ) -> Offloads? {
+        guard let lanes, let first = lanes.offloads.first else { return nil }
+        let inForce = lanes.offloads.reduce(first) { $0.intersection($1) }[index]
+        return Offloads(
+            receiveMetadata: inForce.receivesMetadata, superFramesTcp: inForce.sendsTCP, superFramesUdp: inForce.sendsUDP,
+            bypassQueue: lanes.bypassesQueue && port.kind == "packet")
     }
 }
 

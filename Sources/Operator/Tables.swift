@@ -37,7 +37,23 @@ public enum Tables {
             let words = CipherBackends.words(from: backend.libcryptoFrom ?? CipherBackends.never)
             lines.append("sealing     \(backend.cipher): \(words)")
         }
+        for lane in status.lanes ?? [] {
+            lines.append(
+                "lane \(lane.number)      \(lane.wait)s when idle; the kernel cuts datagrams: \(yes(lane.udpSegmentation)), "
+                    + "joins them: \(yes(lane.udpCoalescing))")
+        }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func yes(_ isSo: Bool) -> String { isSo ? "yes" : "no" }
+
+    /// `metadata, tcp, udp, bypass`: those that are in force.
+    private static func words(_ offloads: PortsDocument.Offloads) -> String {
+        let names = [
+            (offloads.receiveMetadata, "metadata"), (offloads.superFramesTcp, "tcp"), (offloads.superFramesUdp, "udp"),
+            (offloads.bypassQueue, "bypass"),
+        ].filter(\.0).map(\.1)
+        return names.isEmpty ? "none" : names.joined(separator: ", ")
     }
 
     public static func text(_ document: PeersDocument) -> String {
@@ -61,18 +77,20 @@ public enum Tables {
 
     public static func text(_ document: PortsDocument) -> String {
         if document.ports.isEmpty { return "no ports are configured\n" }
-        let table = TextTable<PortsDocument.Port> {
-            [
-                Column(title: "port", value: $0.name),
-                Column(title: "kind", value: $0.kind),
-                Column(title: "device", value: $0.device),
-                Column(title: "state", value: $0.state),
-                Column(title: "frames in", value: $0.framesIn, align: .right),
-                Column(title: "bytes in", value: $0.bytesIn, align: .right),
-                Column(title: "frames out", value: $0.framesOut, align: .right),
-                Column(title: "bytes out", value: $0.bytesOut, align: .right),
-                Column(title: "kernel drops", value: $0.captureDrops, align: .right),
-            ]
+        let showsOffloads = document.ports.contains { $0.offloads != nil }
+        let table = TextTable<PortsDocument.Port> { port in
+            let offloads = showsOffloads ? [Column(title: "offloads", value: port.offloads.map { words($0) } ?? "?")] : []
+            return [
+                Column(title: "port", value: port.name),
+                Column(title: "kind", value: port.kind),
+                Column(title: "device", value: port.device),
+                Column(title: "state", value: port.state),
+                Column(title: "frames in", value: port.framesIn, align: .right),
+                Column(title: "bytes in", value: port.bytesIn, align: .right),
+                Column(title: "frames out", value: port.framesOut, align: .right),
+                Column(title: "bytes out", value: port.bytesOut, align: .right),
+                Column(title: "kernel drops", value: port.captureDrops, align: .right),
+            ] + offloads
         }
         return lines(table.string(for: document.ports))
     }

@@ -162,9 +162,10 @@ private struct GatewayCheck {
 
     private mutating func checkLanes() {
         let (lanes, processors) = (draft.machine.lanes, draft.machine.laneProcessors)
-        if let lanes, lanes > 1, let name = draft.ports.keys.sorted().first(where: { draft.ports[$0]?.kind ?? .packet != .packet }) {
-            reading.report(
-                at: "lanes", "lanes: \(lanes) lanes cannot share the port \(name)", hint: "only ports of kind packet can be shared")
+        let others = draft.ports.keys.sorted().filter { draft.ports[$0]?.kind ?? .packet != .packet }
+        if let lanes, lanes > 1, let name = others.first {
+            let message = "lanes: \(lanes) lanes cannot share the port \(name)"
+            reading.report(at: "lanes", message, hint: "only ports of kind packet can be shared")
         }
         guard !processors.isEmpty else { return }
         if lanes == nil {

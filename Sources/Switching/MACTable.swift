@@ -120,6 +120,8 @@ public struct MACTable: ~Copyable {
     @usableFromInline let granularity: Interval
     /// How often other lanes hear of a host that stays, in seconds; 0 where there are none.
     private let tellPeriod: UInt32
+    /// Entries that are looked at for the place of one that another lane saw.
+    private static let searchLimit = 32
     @usableFromInline var sightings: KeyedTable<Sighting>
     private var entries: FixedArray<Entry>
     private var lists: FixedArray<List>
@@ -190,12 +192,14 @@ public struct MACTable: ~Copyable {
             if lists[Int(former)].newest != sightings[found].place {
                 unlink(place)
                 link(place, to: former)
+                sightings[found].seen = entries[place].seen
             }
             return tellPeriod > 0 && isDueToTell(found, now) ? .refreshedLate : .refreshed
         }
         unlink(place)
         link(place, to: location.rawValue)
         sightings[found].location = location.rawValue
+        sightings[found].seen = entries[place].seen
         noteTold(found, now)
         moves &+= 1
         return .moved(from: Location(rawValue: former))
@@ -205,10 +209,19 @@ public struct MACTable: ~Copyable {
 
     /// Takes over what another table has learned, unless this one knows better.
     public mutating func adopt(_ entry: MACEntry, at now: Instant) {
+        guard now - entry.seen <= ageing else { return }
         let key = MACTable.key(entry.address, entry.vlan)
-        if let found = sightings.find(key), sightings[found].seen >= entry.seen { return }
-        // Counts as seen now, since a location's list is in order of sightings.
-        _ = learn(entry.address, on: entry.vlan, from: entry.location, at: now)
+        guard let found = sightings.find(key) else { return insert(key, entry.location, entry.seen) }
+        if sightings[found].seen >= entry.seen { return }
+        let former = sightings[found].location
+        if former != entry.location.rawValue { moves &+= 1 }
+        let place = Int(sightings[found].place)
+        unlink(place)
+        entries[place].seen = entry.seen
+        link(place, to: entry.location.rawValue)
+        sightings[found].location = entry.location.rawValue
+        sightings[found].seen = entries[place].seen
+        noteTold(found, entry.seen)
     }
 
     /// The others could not be told of what was learned last: they are with the next sighting that counts.
@@ -276,7 +289,7 @@ public struct MACTable: ~Copyable {
         sightings.insert(
             key,
             Sighting(
-                seen: now, place: Int32(truncatingIfNeeded: place), told: tellPeriod > 0 ? MACTable.second(now) : 0,
+                seen: entries[place].seen, place: Int32(truncatingIfNeeded: place), told: tellPeriod > 0 ? MACTable.second(now) : 0,
                 location: location.rawValue))
         count &+= 1
     }
@@ -300,14 +313,33 @@ public struct MACTable: ~Copyable {
 
     private mutating func link(_ place: Int, to location: UInt16) {
         let list = Int(location)
-        let newest = lists[list].newest
         entries[place].location = location
-        entries[place].newer = -1
-        entries[place].older = newest
-        if newest >= 0 { entries[Int(newest)].newer = Int32(truncatingIfNeeded: place) }
-        lists[list].newest = Int32(truncatingIfNeeded: place)
-        if lists[list].oldest < 0 { lists[list].oldest = Int32(truncatingIfNeeded: place) }
+        let (newer, older) = neighbours(of: place, in: list)
+        entries[place].newer = newer
+        entries[place].older = older
+        let this = Int32(truncatingIfNeeded: place)
+        if older >= 0 { entries[Int(older)].newer = this } else { lists[list].oldest = this }
+        if newer >= 0 { entries[Int(newer)].older = this } else { lists[list].newest = this }
         lists[list].count &+= 1
+    }
+
+    /// Between which entries of a list one belongs that is not linked. What was seen here is the newest; what another lane saw is
+    /// some messages old. One that is older than so many others counts as seen with them.
+    @inline(__always)
+    private mutating func neighbours(of place: Int, in list: Int) -> (newer: Int32, older: Int32) {
+        var newer: Int32 = -1
+        var older = lists[list].newest
+        var steps = 0
+        while older >= 0 && entries[Int(older)].seen > entries[place].seen {
+            if steps == MACTable.searchLimit {
+                entries[place].seen = entries[Int(older)].seen
+                break
+            }
+            steps &+= 1
+            newer = older
+            older = entries[Int(older)].older
+        }
+        return (newer, older)
     }
 
     private mutating func unlink(_ place: Int) {

@@ -214,6 +214,7 @@ extension LinuxIOTests {
             #expect(!gone)
             #expect(lan.isGone == true)
             #expect(lan.isUp() == false)
+            lan.clearError()
             #expect(!waitReadable(lan.fileDescriptor, for: .milliseconds(20)))
             let lost = lan.transmit(arena, port: testPort)
             #expect(lost.failed == 2)

@@ -15,8 +15,10 @@ extension LinuxIOTests {
 
         @Test(arguments: [false, true], [false, true])
         func datagramsOfOneSizeArriveWhole(sendOffload: Bool, receiveOffload: Bool) throws {
-            var from = try UDPSocket(bind: Endpoint(ipv4: Self.loopback4, port: 0), segmentation: sendOffload, coalescing: sendOffload)
-            var to = try UDPSocket(bind: Endpoint(ipv4: Self.loopback4, port: 0), segmentation: receiveOffload, coalescing: receiveOffload)
+            var from = try UDPSocket(
+                bind: Endpoint(ipv4: Self.loopback4, port: 0), segmentation: sendOffload, coalescing: sendOffload)
+            var to = try UDPSocket(
+                bind: Endpoint(ipv4: Self.loopback4, port: 0), segmentation: receiveOffload, coalescing: receiveOffload)
             #expect(to.hasCoalescing == receiveOffload)
             #expect(from.localEndpoint.port != 0)
             for (size, count, last) in [
@@ -89,7 +91,8 @@ extension LinuxIOTests {
 
         @Test func datagramsOverflowingTheBufferAreCounted() throws {
             var from = try UDPSocket(bind: Endpoint(ipv4: Self.loopback4, port: 0), segmentation: false, coalescing: false)
-            var to = try UDPSocket(bind: Endpoint(ipv4: Self.loopback4, port: 0), receiveBuffer: 4096, segmentation: false, coalescing: false)
+            var to = try UDPSocket(
+                bind: Endpoint(ipv4: Self.loopback4, port: 0), receiveBuffer: 4096, segmentation: false, coalescing: false)
             let payload = makeFrame(1000 * 200, seed: 1)
             let sent = from.send(payload.raw, segmentSize: 1000, to: to.localEndpoint)
             #expect(sent.datagramsSent == 200)
@@ -151,7 +154,9 @@ extension LinuxIOTests {
             try lan.ip("address add 10.9.0.1/24 dev lan0")
             try host.ip("address add 10.9.0.2/24 dev host0")
             try host.run("tc qdisc add dev host0 root tbf rate 100kbit burst 3000 limit 60000")
-            var from = try host.inside { try UDPSocket(bind: Endpoint(ipv4: 0, port: 0), sendBuffer: 20_000, segmentation: false, coalescing: false) }
+            var from = try host.inside {
+                try UDPSocket(bind: Endpoint(ipv4: 0, port: 0), sendBuffer: 20_000, segmentation: false, coalescing: false)
+            }
             let start = MonotonicClock.now()
             let result = from.send(
                 makeFrame(1000 * 100, seed: 1).raw, segmentSize: 1000, to: Endpoint(ipv4: 0x0A09_0001, port: 9))

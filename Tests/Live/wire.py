@@ -164,3 +164,11 @@ def kernel_counters(lab, namespace, protocol="Tcp"):
     """{name: value} of one protocol in a namespace's /proc/net/snmp."""
     lines = [line.split() for line in lab.exec(namespace, "cat", "/proc/net/snmp").stdout.splitlines() if line.startswith(protocol + ":")]
     return dict(zip(lines[0][1:], map(int, lines[1][1:])))
+
+
+def network_frame_size(data):
+    """Octets of a frame behind its Ethernet header and tags: what a device's MTU bounds."""
+    at = 12
+    while data[at:at + 2] in (b"\x81\x00", b"\x88\xa8"):
+        at += 4
+    return len(data) - at - 2

@@ -12,7 +12,9 @@ func key(_ octet: UInt8) -> PublicKey { PublicKey(bytes: Array(repeating: octet,
 let now = Instant.zero + .seconds(100_000)
 
 /// Two ports, three peers, three MAC addresses; or none of each.
-func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, port: 7117)) -> GatewaySnapshot {
+func makeSnapshot(
+    isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, port: 7117), lanes: GatewaySnapshot.Lanes? = nil
+) -> GatewaySnapshot {
     var random = SeededRandom(seed: 1)
     let names = isEmpty ? [] : ["ams", "nyc", "tokyo"]
     let ports =
@@ -68,6 +70,7 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
         backends: CipherBackends(aes256gcm: 300, chacha20poly1305: CipherBackends.never), layout: layout, counters: counters,
         macs: macs, withGroups: true)
     snapshot.publicKey = key(9)
+    snapshot.lanes = lanes
     if !isEmpty {
         snapshot.peers[0].state = .up
         snapshot.peers[0].endpoint = Endpoint(ipv4: 0xC000_0201, port: 7117)
@@ -90,4 +93,16 @@ func makeSnapshot(isEmpty: Bool = false, listen: Endpoint? = Endpoint(ipv4: 0, p
         snapshot.peers[1].handshakes = 2
     }
     return snapshot
+}
+
+/// Two lanes that sleep. Port 0 has everything in lane 0 and no UDP in lane 1; port 1 has nothing.
+func makeLanes(bypassesQueue: Bool = true) -> GatewaySnapshot.Lanes {
+    var first = LaneOffloads()
+    first.segmentsDatagrams = true
+    first.joinsDatagrams = true
+    first[PortIndex(0)] = LaneOffloads.Port(receivesMetadata: true, sendsTCP: true, sendsUDP: true)
+    var second = first
+    second.segmentsDatagrams = false
+    second[PortIndex(0)].sendsUDP = false
+    return GatewaySnapshot.Lanes(wait: "sleep", bypassesQueue: bypassesQueue, offloads: [first, second])
 }

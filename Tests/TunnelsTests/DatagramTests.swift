@@ -39,16 +39,26 @@ import Testing
 
     @Test func payloads() {
         let first = Initiation.Payload(
-            timestamp: 0x0102_0304_0506_0708, stream: 0xA1B2_C3D4, ciphers: [.chacha20poly1305], keepalive: 1_000)
-        #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e801"))
+            timestamp: 0x0102_0304_0506_0708, stream: 0xA1B2_C3D4, ciphers: [.chacha20poly1305], keepalive: 1_000, lanes: 5)
+        #expect(first.encoded == hex("0102030405060708a1b2c3d402000003e805"))
         #expect(Initiation.Payload(first.encoded) == first)
         #expect(Initiation.Payload(first.encoded + [1, 2, 3]) == first, "a later version may add fields")
-        for count in 0..<Initiation.Payload.minimumBytes { #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil) }
-        let second = Response.Payload(stream: 0xA1B2_C3D4, cipher: .aes256gcm, keepalive: 60_000)
-        #expect(second.encoded == hex("a1b2c3d4010000ea6001"))
+        for count in 0..<Initiation.Payload.minimumBytes {
+            #expect(Initiation.Payload(Array(first.encoded.prefix(count))) == nil)
+        }
+        let second = Response.Payload(stream: 0xA1B2_C3D4, cipher: .aes256gcm, keepalive: 60_000, lanes: 8)
+        #expect(second.encoded == hex("a1b2c3d4010000ea6008"))
         #expect(Response.Payload(second.encoded + [9]) == second)
         for count in 0..<Response.Payload.minimumBytes { #expect(Response.Payload(Array(second.encoded.prefix(count))) == nil) }
         #expect(Response.Payload(hex("a1b2c3d403000003e8")) == nil, "an unknown cipher")
+    }
+
+    /// A sender that says nothing of lanes has one.
+    @Test func oneLaneWhereItIsNotSaid() {
+        #expect(Initiation.Payload(hex("0102030405060708a1b2c3d402000003e8"))?.lanes == 1)
+        #expect(Initiation.Payload(hex("0102030405060708a1b2c3d402000003e803"))?.lanes == 3)
+        #expect(Response.Payload(hex("a1b2c3d4010000ea60"))?.lanes == 1)
+        #expect(Response.Payload(hex("a1b2c3d4010000ea6002"))?.lanes == 2)
     }
 
     @Test func otherVersionsAreRefused() {

@@ -7,6 +7,28 @@ import Testing
 @testable import Tunnels
 
 @Suite struct PackingFaultTests {
+    /// A stream that is never heard costs no memory, and one that is not open takes nothing.
+    @Test func aReassemblerTakesDatagramsOnceItIsOpen() {
+        var reassembler = Reassembler(datagramSize: 1_500)
+        let text: [UInt8] = [0, 0, 0, 3, 7, 8, 9]
+        func begins(_ text: [UInt8]) -> Bool {
+            unsafe reassembler.begin(text.span.bytes, stream: 1, counter: 0, at: .zero) != nil
+        }
+        let early = begins(text) || begins([]) || reassembler.isWaiting
+        #expect(!early)
+        reassembler.handleTimeout(at: .zero + .seconds(1))
+        let joined = reassembler.join(stream: 1, counter: 0, at: .zero) != nil
+        let lost = reassembler.lost
+        #expect(!joined && lost == 0)
+        reassembler.open()
+        // A continuation waits; opening again forgets nothing.
+        let taken = (begins(text), begins([0, 9, 1, 2, 3]))
+        #expect(taken == (true, true))
+        reassembler.open()
+        let isWaiting = reassembler.isWaiting
+        #expect(isWaiting)
+    }
+
     private struct Stream {
         var frames: [[UInt8]] = []
         var datagrams: [Packed] = []

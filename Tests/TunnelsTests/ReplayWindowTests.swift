@@ -44,6 +44,16 @@ import Testing
         #expect(ReplayWindowTests.take(&window, top - 1) && !ReplayWindowTests.take(&window, top))
     }
 
+    /// The window of a stream that there is not.
+    @Test func aClosedWindowAcceptsNothing() {
+        let window = ReplayWindow.closed
+        #expect(window.isClosed && !ReplayWindow().isClosed)
+        for counter: UInt64 in [0, 1, 63, 64, 1 << 40, .max - 1, .max] {
+            let accepted = window.accepts(counter)
+            #expect(!accepted, "\(counter)")
+        }
+    }
+
     /// WireGuard's loops: forwards, backwards over a whole window, and with a gap at the start.
     @Test func wholeWindowBothWays() {
         let size = ReplayWindowTests.size

@@ -64,9 +64,15 @@ static inline int64_t cwl_packet_promiscuous(int fd, int index) {
     return cwl_result(setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, sizeof request));
 }
 
-/// Makes a group of sockets among which a program chooses one for each frame; the group's number.
+/// Linux 5.18 and later; older headers lack it, and older kernels pass over it.
+#ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
+#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
+#endif
+
+/// Makes a group of sockets among which a program chooses one for each frame; the group's number. A group does not take over
+/// what its sockets say of outgoing frames.
 static inline int64_t cwl_packet_fanout_create(int fd) {
-    int64_t result = cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID) << 16);
+    int64_t result = cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (int)((PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID | PACKET_FANOUT_FLAG_IGNORE_OUTGOING) << 16));
     if (result < 0) return result;
     int value = 0;
     result = cwl_get_option(fd, SOL_PACKET, PACKET_FANOUT, &value);
@@ -74,7 +80,7 @@ static inline int64_t cwl_packet_fanout_create(int fd) {
 }
 
 static inline int64_t cwl_packet_fanout_join(int fd, int64_t group) {
-    return cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (int)group | PACKET_FANOUT_CBPF << 16);
+    return cwl_set_option(fd, SOL_PACKET, PACKET_FANOUT, (int)group | (PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_IGNORE_OUTGOING) << 16);
 }
 
 /// The group's program; it sees the frame from its network header on. `program`: `count` times struct sock_filter.
