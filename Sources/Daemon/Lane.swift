@@ -259,6 +259,20 @@ struct Lane: ~Copyable {
         return messages
     }
 
+    /// Takes what waits on the main socket: at most what its buffer holds.
+    private mutating func takeAllFromSocket(_ now: Instant) {
+        for _ in 0..<1024 {
+            let messages = socket.receive()
+            core.handleCommands(at: now)
+            for index in 0..<messages {
+                if core.wantsDrain { flush(now) }
+                Lane.handle(index, &socket, &core, now)
+            }
+            recent &+= messages
+            if messages == 0 { return }
+        }
+    }
+
     /// Has a path lead to where each peer is that is up.
     private mutating func checkPaths(_ now: Instant) {
         for path in 0..<paths {
@@ -271,6 +285,8 @@ struct Lane: ~Copyable {
                 socket.closePath(path)
             }
             guard let wanted, let descriptor = socket.openPath(path, to: wanted) else { continue }
+            // What is there on the main socket was sent before anything that the path will bring.
+            takeAllFromSocket(now)
             do throws(IOError) {
                 try poller.add(descriptor, token: Token.path + UInt32(path))
             } catch {
