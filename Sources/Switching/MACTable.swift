@@ -289,8 +289,8 @@ public struct MACTable: ~Copyable {
         sightings.insert(
             key,
             Sighting(
-                seen: entries[place].seen, place: Int32(truncatingIfNeeded: place), told: tellPeriod > 0 ? MACTable.second(now) : 0,
-                location: location.rawValue))
+                seen: entries[place].seen, place: Int32(truncatingIfNeeded: place),
+                told: tellPeriod > 0 ? MACTable.second(now) : 0, location: location.rawValue))
         count &+= 1
     }
 
