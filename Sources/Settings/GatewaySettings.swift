@@ -89,7 +89,7 @@ public struct MachineTuning: Hashable, Sendable {
     /// Whether the kernel joins datagrams of a peer (UDP_GRO).
     public var joinsDatagrams = true
     /// Whether there is a connected socket for each peer beside the one for all.
-    public var connectsPaths = true
+    public var connectsPaths = false
     /// Whether frames of one flow leave for the LAN as super-frames.
     public var joinsFrames = true
     /// Whether frames for the LAN pass by the device's queueing discipline.

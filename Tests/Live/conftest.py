@@ -35,6 +35,8 @@ def pytest_runtest_makereport(item, call):
             for gateway in live.gateways.values():
                 text = "\n".join(gateway.log().splitlines()[-40:])
                 report.sections.append((f"log of gateway {gateway.name} ({gateway.kind})", text or "(empty)"))
+                answer = gateway.show("drops")      # None once it has ended
+                report.sections.append((f"drops of gateway {gateway.name}", str(answer and answer["drops"])))
 
 
 def labs():

@@ -265,7 +265,7 @@ def burst(lab, groups, numbers, size):
 
 # Offloads
 
-OFFLOADS = [{"offload.send": "off"}, {"offload.receive": "off"}, {"offload.deliver": "off"}, {"offload.bypass-queue": "on"}, {"offload.connect": "off"},
+OFFLOADS = [{"offload.send": "off"}, {"offload.receive": "off"}, {"offload.deliver": "off"}, {"offload.bypass-queue": "on"}, {"offload.connect": "on"},
             {"offload.send": "off", "offload.receive": "off", "offload.deliver": "off"}]
 
 

@@ -14,13 +14,13 @@ import Testing
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
         #expect(machine?.wakeUp == .fast && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.joinsFrames == true)
-        #expect(machine?.connectsPaths == true)
+        #expect(machine?.connectsPaths == false)
     }
 
     @Test func everyKeyArrives() {
         let lines = [
             "lanes = 2", "lane.cpus = 3, 1", "lane.wait = poll", "cpu.wake-up = normal", "offload.send = off",
-            "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = off",
+            "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = on",
         ]
         var expected = MachineTuning()
         expected.lanes = 2
@@ -31,7 +31,7 @@ import Testing
         expected.joinsDatagrams = false
         expected.joinsFrames = false
         expected.bypassesQueue = true
-        expected.connectsPaths = false
+        expected.connectsPaths = true
         #expect(machine(lines.joined(separator: "\n")) == expected)
         for line in lines.indices {
             var others = lines
