@@ -53,8 +53,9 @@ public final class Daemon: Sendable {
             configuration.portAddresses = addresses
             configuration.backends = backends
             // The lane takes out the ports that cannot.
-            if settings.machine.joinsFrames { configuration.coalescing = PortSet(first: settings.ports.count) }
-            configuration.coalescingUDP = configuration.coalescing
+            let joined = settings.machine.deliversJoined
+            if joined != .off { configuration.coalescing = PortSet(first: settings.ports.count) }
+            if joined == .all { configuration.coalescingUDP = configuration.coalescing }
             let core = LaneCore(configuration, mailbox: mailboxes[lane], secret: HashSecret(using: &random))
             let part = parts.take(lane)
             lanes.append(

@@ -118,8 +118,9 @@ extension GatewaySettings {
             "offload.connect", .boolean, \.machine.connectsPaths, inReplay: noSockets,
             "Whether each peer has a connected socket beside the one for all, which spares looking up routes; with one lane."),
         SettingKey(
-            "offload.deliver", .boolean, \.machine.joinsFrames, inReplay: noSockets,
-            "Whether frames of one flow leave for a packet port as one super-frame, which the kernel or the card cuts."),
+            "offload.deliver", .word, \.machine.deliversJoined, inReplay: noSockets,
+            "Whose frames of one flow leave for a packet port as one super-frame, which the kernel or the card cuts: `tcp`, `all`"
+                + " (UDP's too) or `off`."),
         SettingKey(
             "offload.bypass-queue", .boolean, \.machine.bypassesQueue, inReplay: noSockets,
             "Whether frames for a packet port pass by the device's queueing discipline."),

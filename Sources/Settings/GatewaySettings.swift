@@ -90,8 +90,7 @@ public struct MachineTuning: Hashable, Sendable {
     public var joinsDatagrams = true
     /// Whether there is a connected socket for each peer beside the one for all.
     public var connectsPaths = false
-    /// Whether frames of one flow leave for the LAN as super-frames.
-    public var joinsFrames = true
+    public var deliversJoined = JoinedDelivery.tcp
     /// Whether frames for the LAN pass by the device's queueing discipline.
     public var bypassesQueue = false
 
@@ -111,6 +110,16 @@ public enum LaneWait: String, CaseIterable, Hashable, Sendable {
     case sleep
     /// It asks again and again, and keeps its processor busy.
     case poll
+}
+
+/// Which frames of one flow leave for the LAN as super-frames.
+public enum JoinedDelivery: String, CaseIterable, Hashable, Sendable {
+    /// TCP's alone: its hosts join segments of their own, and nobody counts them.
+    case tcp
+    /// UDP's too. What looks at a virtual device's frames (a packet capture behind a veth pair) then sees several datagrams as
+    /// one frame; sockets, and what is behind a card, do not.
+    case all
+    case off
 }
 
 /// What idle processors do while there is traffic.

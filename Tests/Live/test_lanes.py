@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from groups import FEEDGEN
+from groups import FEEDGEN, feed_number
 from lab import BINARY, inside, run, wait_for
 from test_traffic import iperf
 from wire import Receiver, Sniffer, feed, kernel_counters, mac_bytes, network_frame_size, send_numbered, transmit
@@ -265,8 +266,8 @@ def burst(lab, groups, numbers, size):
 
 # Offloads
 
-OFFLOADS = [{"offload.send": "off"}, {"offload.receive": "off"}, {"offload.deliver": "off"}, {"offload.bypass-queue": "on"}, {"offload.connect": "on"},
-            {"offload.send": "off", "offload.receive": "off", "offload.deliver": "off"}]
+OFFLOADS = [{"offload.send": "off"}, {"offload.receive": "off"}, {"offload.deliver": "off"}, {"offload.deliver": "all"},
+            {"offload.bypass-queue": "on"}, {"offload.connect": "on"}, {"offload.send": "off", "offload.receive": "off", "offload.deliver": "off"}]
 
 
 @pytest.mark.parametrize("settings", OFFLOADS, ids=lambda settings: "+".join(key.split(".")[1] for key in settings))
@@ -291,7 +292,24 @@ def test_without_an_offload(make_lab, settings, lanes):
         assert offloads["receive_metadata"] is True
         assert offloads["bypass_queue"] is (settings.get("offload.bypass-queue") == "on")
         if settings.get("offload.deliver") == "off":
-            assert not offloads["super_frames_tcp"] and not offloads["super_frames_udp"]
+            assert not offloads["super_frames_tcp"]
+        assert offloads["super_frames_udp"] is (settings.get("offload.deliver") == "all")
+
+
+@pytest.mark.parametrize("delivery", ["tcp", "off"])
+def test_datagrams_that_come_together_leave_one_by_one(make_lab, delivery):
+    """Whoever captures behind a virtual device sees every frame of a feed, though the gateway had to handle many at once."""
+    lab = make_lab()
+    _, far = start(lab, {"offload.deliver": delivery})
+    with Receiver(lab, 2), Sniffer(lab, lab.host(2), outgoing=False) as wire:
+        for _ in range(5):
+            os.kill(far.process.pid, signal.SIGSTOP)
+            try:
+                send_numbered(lab, 1, 100)
+            finally:
+                os.kill(far.process.pid, signal.SIGCONT)
+            seen = wire.frames(count=100, wanted=lambda data: data[:3] == b"\x01\0\x5e" and data[23] == 17, quiet=0.1)
+            assert [feed_number(data) for data in seen] == list(range(100))
 
 
 def test_offloads_are_shown(make_lab):

@@ -13,7 +13,7 @@ import Testing
         #expect(machine == MachineTuning())
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
         #expect(machine?.wakeUp == .fast && machine?.bypassesQueue == false)
-        #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.joinsFrames == true)
+        #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.deliversJoined == .tcp)
         #expect(machine?.connectsPaths == false)
     }
 
@@ -29,7 +29,7 @@ import Testing
         expected.wakeUp = .normal
         expected.segmentsDatagrams = false
         expected.joinsDatagrams = false
-        expected.joinsFrames = false
+        expected.deliversJoined = .off
         expected.bypassesQueue = true
         expected.connectsPaths = true
         #expect(machine(lines.joined(separator: "\n")) == expected)
@@ -59,7 +59,7 @@ import Testing
         ("cpu.wake-up = off", 15, "cpu.wake-up: \"off\" is not fast or normal"),
         ("offload.send = no way", 16, "offload.send: \"no way\" is not on, off, yes or no"),
         ("offload.receive = 1", 19, "offload.receive: \"1\" is not on, off, yes or no"),
-        ("offload.deliver = true", 19, "offload.deliver: \"true\" is not on, off, yes or no"),
+        ("offload.deliver = true", 19, "offload.deliver: \"true\" is not tcp, all or off"),
         ("offload.bypass-queue = onn", 24, "offload.bypass-queue: \"onn\" is not on, off, yes or no (did you mean on?)"),
         ("cipher.backend = boring", 18, "cipher.backend: \"boring\" is not auto, sodium or openssl"),
     ])
