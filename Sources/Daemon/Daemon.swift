@@ -162,10 +162,11 @@ struct LaneParts: ~Copyable {
         let paths = lanes == 1 && settings.machine.connectsPaths ? min(settings.peers.count, UDPSocket.pathLimit) : 0
         let isShared = lanes > 1 || paths > 0
         if isShared { try UDPSocket.checkIsFree(bind) }
+        // A hop less for each lane: what one sends is not joined with what another does, so that it arrives where it belongs.
         for lane in 0..<lanes {
             let socket = try UDPSocket(
                 bind: bind, segmentation: settings.machine.segmentsDatagrams, coalescing: settings.machine.joinsDatagrams,
-                isShared: isShared, paths: paths)
+                hops: UDPSocket.hops - lane, isShared: isShared, paths: paths)
             // The port that the kernel chose for the first, if it was left open, is the others' as well.
             bind = socket.localEndpoint
             let groups: [PacketPort.Group]? = lanes == 1 ? nil : lane == 0 ? [] : all[0].ports.groups

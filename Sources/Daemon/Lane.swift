@@ -89,6 +89,9 @@ struct Lane: ~Copyable {
     /// The other lanes' and this one's, by number.
     private let lanes: [WakeUp.Handle]
     private var nextPortCheck = Instant.zero
+    private var nextSegmentationTry = Instant.zero
+    /// Datagrams a second that may be for other lanes: roaming, and what nobody steers.
+    private static let fewCrossings = 1_000
 
     private enum Token {
         static let wakeUp: UInt32 = 0
@@ -157,7 +160,10 @@ struct Lane: ~Copyable {
         // What control has left found no room: it has some after the flush.
         let isDone =
             !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane && !mailbox.hasCrossings
-        if !isDone { return noteEvents(poller.wait(timeout: .zero)) }
+        if !isDone {
+            lastQuiet = .zero
+            return noteEvents(poller.wait(timeout: .zero))
+        }
         let quietSince = MonotonicClock.now()
         if lastQuiet < Lane.shortQuiet && somethingComes(within: Lane.shortQuiet, since: quietSince) { return }
         alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck))
@@ -210,6 +216,7 @@ struct Lane: ~Copyable {
 
     /// Takes what there is, up to a batch of each.
     private mutating func turn(_ now: Instant) {
+        socket.restorePatience()
         // At long intervals datagrams come alone: if there is another after all, the poller says so again.
         let limit = wait == .poll || lastQuiet < Lane.shortQuiet ? UDPSocket.receiveBatch : 1
         let messages = socketIsReady ? socket.receive(upTo: limit) : 0
@@ -222,6 +229,7 @@ struct Lane: ~Copyable {
             Lane.handle(index, &socket, &core, now)
         }
         recent &+= messages
+        wakeCrossed()
         if readyPathCount > 0 { takeFromPaths(upTo: limit, now) }
         ringsAreReady = false
         for index in 0..<packets.count {
@@ -236,8 +244,6 @@ struct Lane: ~Copyable {
         flush(now)
         if !outgoing.isEmpty { sendOutgoing() }
         if mailbox.hasWorkForControl { control.wake() }
-        let crossed = core.takeCrossed()
-        if crossed != 0 { wakeLanes(crossed) }
         if recent >= Lane.busy { wakeLatency?.bound(true) }
     }
 
@@ -293,6 +299,13 @@ struct Lane: ~Copyable {
                 socket.closePath(path)
             }
         }
+    }
+
+    /// Before the frames are handled: another lane's datagrams have waited already.
+    @inline(__always)
+    private mutating func wakeCrossed() {
+        let crossed = core.takeCrossed()
+        if crossed != 0 { wakeLanes(crossed) }
     }
 
     @inline(never)
@@ -405,6 +418,12 @@ struct Lane: ~Copyable {
         recent = 0
         if paths > 0 { checkPaths(now) }
         core.handleSocketState(receiveDrops: socket.drops())
+        // The kernel joins what different lanes have sent after all: their order would suffer.
+        if core.takeCrossings() > Lane.fewCrossings { socket.stopCoalescing() }
+        if nextSegmentationTry <= now {
+            nextSegmentationTry = now + .seconds(60)
+            socket.restoreSegmentation()
+        }
         var offloads = LaneOffloads()
         offloads.segmentsDatagrams = socket.hasSegmentation
         offloads.joinsDatagrams = socket.hasCoalescing

@@ -109,6 +109,8 @@ public struct ControlCore: Sendable {
     var actions: [ControlAction] = []
     /// For each lane the commands that did not fit into its queue yet, in order.
     private var held: [[LaneCommand]]
+    /// For each lane the hosts that it is still to be told of, in order.
+    private var sightings: [[MACEntry]]
     private var listing: [MACEntry] = []
     private var listings: [(token: UInt32, rows: [MACEntry])] = []
     private var nextToken: UInt32 = 1
@@ -116,6 +118,10 @@ public struct ControlCore: Sendable {
     private var listingToken: UInt32?
     private var listingLanes = 0
     private static let handshakeBudget = 64
+    /// Events of one lane before the others have their turn: as many as its queue holds.
+    private static let eventBudget = 4096
+    /// Sightings that wait for one lane at most.
+    private static let sightingLimit = 65_536
     /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
     private static let commandReserve = 256
     var limiters = Limiters()
@@ -148,6 +154,7 @@ public struct ControlCore: Sendable {
         self.configuration = configuration
         self.mailboxes = mailboxes
         held = mailboxes.map { _ in [] }
+        sightings = mailboxes.map { _ in [] }
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0) }
@@ -167,10 +174,12 @@ public struct ControlCore: Sendable {
     /// Handshakes cost public-key work, so that a flood of them could keep control here for ever: after `handshakeBudget` of
     /// them it returns, and whoever drives it sees to timers and operators before the next call.
     public mutating func handleEvents(at now: Instant) {
-        var handshakes = 0
         snooper.beginBatch()
         for lane in mailboxes.indices {
-            while handshakes < ControlCore.handshakeBudget, let event = mailboxes[lane].events.pop() {
+            var handshakes = 0
+            for _ in 0..<ControlCore.eventBudget {
+                guard handshakes < ControlCore.handshakeBudget / mailboxes.count, let event = mailboxes[lane].events.pop()
+                else { break }
                 if case .handshake = event { handshakes += 1 }
                 handle(event, of: lane, now)
             }
@@ -201,13 +210,21 @@ public struct ControlCore: Sendable {
         }
     }
 
-    /// Tells the other lanes of a host. What does not fit is told again by and by; until then they flood.
-    private func pass(_ entry: MACEntry, from lane: Int) {
+    /// Tells the other lanes of a host. What does not fit waits for room.
+    private mutating func pass(_ entry: MACEntry, from lane: Int) {
         // The lanes have forgotten the hosts of a peer that is down.
         if let peer = entry.location.peer, !peers[peer.index].isUp { return }
         for other in mailboxes.indices where other != lane {
-            _ = mailboxes[other].commands.push(.sighted(entry), leaving: ControlCore.commandReserve)
+            if !sightings[other].isEmpty || !tell(entry, to: other) {
+                // The oldest are told again by and by by the lane that has seen them.
+                if sightings[other].count >= ControlCore.sightingLimit { sightings[other].removeFirst(1024) }
+                sightings[other].append(entry)
+            }
         }
+    }
+
+    private func tell(_ entry: MACEntry, to lane: Int) -> Bool {
+        mailboxes[lane].commands.push(.sighted(entry), leaving: ControlCore.commandReserve)
     }
 
     private mutating func handleListingEnd(_ token: UInt32) {
@@ -253,7 +270,7 @@ public struct ControlCore: Sendable {
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
         }
-        return held.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
+        return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 
     /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.
@@ -312,6 +329,8 @@ public struct ControlCore: Sendable {
     private mutating func flushCommands() {
         for lane in mailboxes.indices {
             while let first = held[lane].first, mailboxes[lane].commands.push(first) { held[lane].removeFirst() }
+            let told = sightings[lane].firstIndex { !tell($0, to: lane) } ?? sightings[lane].count
+            if told > 0 { sightings[lane].removeFirst(told) }
         }
     }
 

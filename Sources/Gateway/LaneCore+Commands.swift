@@ -28,7 +28,7 @@ extension LaneCore {
             case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
             }
         }
-        if crossings != nil { handleCrossings(at: now) }
+        if crossingQueues != nil { handleCrossings(at: now) }
         bridge.forwarding.acknowledge()
         bridge.noteTables()
         handleOutbound()

@@ -96,7 +96,7 @@ public struct LaneCore: ~Copyable {
     // The mailbox's parts, held here so that reaching them counts no references.
     let events: SPSCQueue<LaneEvent>
     let commands: SPSCQueue<LaneCommand>
-    let crossings: LaneCrossings?
+    let crossingQueues: LaneCrossings?
     private let outbound: ByteQueue
     private let board: CounterBoard
     var sessions: FixedArray<ReceiveSession>
@@ -114,6 +114,8 @@ public struct LaneCore: ~Copyable {
     var foreign: OwnedBytes?
     /// Lanes that were handed datagrams, one bit each.
     var crossed: UInt16 = 0
+    /// Datagrams that were handed to them since the driver asked.
+    var crossings = 0
     /// When something must be done though nothing arrives.
     public private(set) var nextTimeout = Instant.zero
     var listing: MACListing?
@@ -133,7 +135,7 @@ public struct LaneCore: ~Copyable {
         self.configuration = configuration
         events = mailbox.events
         commands = mailbox.commands
-        crossings = mailbox.crossings
+        crossingQueues = mailbox.crossings
         let origins = OriginMap(lanes: mailbox.crossings?.lanes ?? 1)
         self.origins = origins
         board = mailbox.board

@@ -9,7 +9,7 @@ import Buffers
 
 final class LaneCrossings: Sendable {
     static let headerBytes = 24
-    private static let capacity = 1 << 19
+    private static let capacity = 1 << 21
 
     let lanes: Int
     /// From one lane, in the order of the lanes they lead to.
@@ -34,7 +34,7 @@ extension LaneCore {
     /// Hands a datagram over to the lane that has its stream.
     @inline(never)
     mutating func cross(_ datagram: RawSpan, from source: Endpoint, to lane: Int) {
-        guard let crossings, datagram.byteCount + LaneCrossings.headerBytes <= scratch.count else {
+        guard let ways = crossingQueues, datagram.byteCount + LaneCrossings.headerBytes <= scratch.count else {
             return bridge.counters.add(.malformedDatagram)
         }
         scratch.storeBigEndian(source.high, at: 0)
@@ -43,8 +43,9 @@ extension LaneCore {
         scratch.storeBigEndian(source.scope, at: 20)
         scratch.copy(datagram, to: LaneCrossings.headerBytes)
         let count = LaneCrossings.headerBytes + datagram.byteCount
-        if crossings.queue(from: Int(configuration.lane), to: lane).push(scratch.bytes(at: 0, count: count), tag: 0) {
+        if ways.queue(from: Int(configuration.lane), to: lane).push(scratch.bytes(at: 0, count: count), tag: 0) {
             crossed |= 1 << UInt16(truncatingIfNeeded: lane)
+            crossings &+= 1
         } else {
             bridge.counters.add(.crossingFull)
         }
@@ -56,10 +57,16 @@ extension LaneCore {
         return crossed
     }
 
+    /// Datagrams that were handed over since the last call.
+    public mutating func takeCrossings() -> Int {
+        defer { crossings = 0 }
+        return crossings
+    }
+
     /// Takes what other lanes have handed over, as long as there is room. Part of `handleCommands`.
     @inline(never)
     mutating func handleCrossings(at now: Instant) {
-        guard let crossings, var block = foreign.take() else { return }
+        guard let crossings = crossingQueues, var block = foreign.take() else { return }
         let lane = Int(configuration.lane)
         for from in 0..<crossings.lanes where from != lane {
             let queue = crossings.queue(from: from, to: lane)

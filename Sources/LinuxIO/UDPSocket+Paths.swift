@@ -42,7 +42,7 @@ extension UDPSocket {
         } catch {
             return nil
         }
-        if hasCoalescing { _ = cwl_udp_coalesce(opened.raw) }
+        if hasCoalescing { _ = cwl_udp_coalesce(opened.raw, 1) }
         var address = cwl_address()
         // SAFETY: the address is copied during the calls.
         let length = unsafe cwl_address_put(
@@ -61,6 +61,7 @@ extension UDPSocket {
 
     /// Closes a path. What waits on it is lost: take it first.
     public mutating func closePath(_ path: Int) {
+        closedDrops &+= newDrops(onPath: path)
         paths[path] = nil
         pathDrops[path] = 0
     }

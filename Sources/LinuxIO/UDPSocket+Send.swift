@@ -129,7 +129,7 @@ private struct SendAttempt {
     /// 0 where the socket is connected.
     var addressLength: UInt32 = 0
     let descriptor: Int32
-    /// The socket's, which all sends between two receives share.
+    /// The socket's, which all sends of a turn share.
     fileprivate var patience: Patience
     private var staleErrors = 2
 

@@ -26,6 +26,8 @@ public struct SendResult: Hashable, Sendable, BitwiseCopyable {
 public struct UDPSocket: ~Copyable, @unchecked Sendable {
     /// Messages of one `receive()`.
     public static let receiveBatch = 16
+    /// Time to live where it does not matter: the kernel's own default.
+    public static let hops = 64
     /// Octets for one received message: the largest that UDP can carry fits.
     static let messageBytes = 65536
     /// Segments of one call that segments: what every kernel with UDP_SEGMENT accepts.
@@ -45,24 +47,27 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
 
     /// Where the socket is bound, with the port that the kernel chose if 0 was asked for.
     public let localEndpoint: Endpoint
-    /// Whether large payloads are handed to the kernel in one piece. Goes off for good when the kernel turns out not to
-    /// do it.
+    /// Whether large payloads are handed to the kernel in one piece. Goes off when the kernel turns out not to do it.
     public internal(set) var hasSegmentation: Bool
+    /// Whether the kernel has offered it.
+    private let canSegment: Bool
     /// Whether the kernel may join datagrams that arrive.
-    public let hasCoalescing: Bool
+    public private(set) var hasCoalescing: Bool
 
     let socket: OwnedDescriptor
     /// For each peer the socket of the path to it, if there is one: see UDPSocket+Paths.
     var paths: FixedArray<UDPPath?>
     /// The kernel's count of what it dropped on each, as last read.
     var pathDrops: FixedArray<UInt32>
+    /// Of paths that have been closed, not yet part of what `drops` says.
+    var closedDrops: UInt64 = 0
     let isShared: Bool
     /// Whether addresses are IPv4 ones on this socket.
     let isIPv4: Bool
     let outgoing: ScatterList
     private let incoming: ScatterList
     private var buffer: OwnedBytes
-    /// What is left of the time that sends may wait until the next `receive()`.
+    /// What is left of the time that sends may wait until the next `restorePatience()`.
     var patience = Patience(waits: UDPSocket.waits)
     private static let waits = 4
     /// Messages of the last `receive()`.
@@ -77,11 +82,13 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     ///   - receiveBuffer: octets of payload that may wait in the kernel, as far as the machine allows.
     ///   - sendBuffer: likewise, to be sent.
     ///   - segmentation, coalescing: false to do without.
+    ///   - hops: time to live of what is sent. A kernel joins only datagrams that have the same left, so that sockets which send
+    ///     from the same endpoint with different ones keep their datagrams apart.
     ///   - isShared: whether other sockets are bound to the same endpoint; see `steer` and `openPath`.
     ///   - paths: how many paths there may be; `isShared` has to be true where that is not 0.
     public init(
         bind endpoint: Endpoint, receiveBuffer: Int = 8 << 20, sendBuffer: Int = 8 << 20,
-        segmentation: Bool = true, coalescing: Bool = true, isShared: Bool = false, paths: Int = 0
+        segmentation: Bool = true, coalescing: Bool = true, hops: Int = UDPSocket.hops, isShared: Bool = false, paths: Int = 0
     ) throws(IOError) {
         let isIPv4 = endpoint.ipv4 != nil
         let socket = try UDPSocket.open(
@@ -93,8 +100,10 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         self.paths = FixedArray(count: paths) { _ in nil }
         pathDrops = FixedArray(count: paths) { _ in 0 }
         self.isShared = isShared
-        hasSegmentation = segmentation && cwl_udp_can_segment(socket.raw) >= 0
-        hasCoalescing = coalescing && cwl_udp_coalesce(socket.raw) >= 0
+        canSegment = segmentation && cwl_udp_can_segment(socket.raw) >= 0
+        hasSegmentation = canSegment
+        hasCoalescing = coalescing && cwl_udp_coalesce(socket.raw, 1) >= 0
+        if hops != UDPSocket.hops { _ = cwl_udp_hops(socket.raw, isIPv4 ? 1 : 0, Int32(hops)) }
         self.isIPv4 = isIPv4
         self.socket = socket
         outgoing = ScatterList(count: UDPSocket.segmentLimit)
@@ -145,12 +154,22 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     /// Readable when a datagram waits.
     public var fileDescriptor: Int32 { socket.raw }
 
-    /// Takes up to `limit` messages that wait, at most `receiveBatch`; how many. What the call before gave is void. Sending gets
-    /// its patience back. To ask for one costs less than to ask for several and get one.
+    /// Gives sending its patience back: a few milliseconds in all until the next call of this.
+    public mutating func restorePatience() { patience = Patience(waits: UDPSocket.waits) }
+
+    /// Tries segmentation again where the kernel has refused it: a route that could not do it may be gone.
+    public mutating func restoreSegmentation() { hasSegmentation = canSegment }
+
+    /// Has the kernel join no datagrams any more.
+    public mutating func stopCoalescing() {
+        if hasCoalescing && cwl_udp_coalesce(socket.raw, 0) >= 0 { hasCoalescing = false }
+    }
+
+    /// Takes up to `limit` messages that wait, at most `receiveBatch`; how many. What the call before gave is void. To ask for one
+    /// costs less than to ask for several and get one.
     public mutating func receive(upTo limit: Int = receiveBatch) -> Int { receive(socket.raw, upTo: limit) }
 
     mutating func receive(_ descriptor: Int32, upTo limit: Int) -> Int {
-        patience = Patience(waits: UDPSocket.waits)
         for index in 0..<used { vacate(index) }
         used = 0
         held = 0
@@ -206,6 +225,8 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
             lastDrops = total
         }
         for index in 0..<paths.count { countedDrops += newDrops(onPath: index) }
+        countedDrops += closedDrops
+        closedDrops = 0
         return countedDrops
     }
 

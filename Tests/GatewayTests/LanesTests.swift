@@ -334,7 +334,7 @@ import Wire
     /// Lane 1 does not run: what lane 0 hands over is lost once the queue is full, and counted.
     @Test func aFullCrossingIsCounted() throws {
         let mesh = try LanesMesh.up([2, 2])
-        for number in 0..<1_000 {
+        for number in 0..<2_500 {
             mesh.send(testFrame(to: .broadcast, from: host(0), number: UInt32(number), count: 1_400), site: 0, lane: 1)
         }
         let before = mesh.sent.count

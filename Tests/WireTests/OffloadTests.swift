@@ -38,6 +38,26 @@ import Wire
         }
     }
 
+    /// RFC 9260, appendix A: CRC32c, its lowest octet first. "123456789" has e3069283 in every list of check values.
+    @Test func theChecksumOfSCTPIsNoSum() {
+        // A common header and nine octets that make the whole, with the field as zero, what the check value is of.
+        var bytes = [UInt8](repeating: 0, count: 34) + hex("1389 1389 00000001 ffffffff 0a000005 2b")
+        let offload = FrameOffload(needsChecksum: true, checksumStart: 34, checksumOffset: 8)
+        #expect(mutate(&bytes) { finishChecksum(of: &$0, offload) })
+        var zeroed = Array(bytes[34...])
+        zeroed.replaceSubrange(8..<12, with: [0, 0, 0, 0])
+        let crc = castagnoli(zeroed)
+        #expect(Array(bytes[42..<46]) == (0..<4).map { UInt8(truncatingIfNeeded: crc >> (8 * $0)) })
+        #expect(castagnoli(Array("123456789".utf8)) == 0xE306_9283)
+        var short = Array(bytes[..<45])
+        #expect(!mutate(&short) { finishChecksum(of: &$0, offload) } && short == Array(bytes[..<45]))
+    }
+
+    private func castagnoli(_ bytes: [UInt8]) -> UInt32 {
+        let table = (0..<256).map { (start: UInt32) in (0..<8).reduce(start) { word, _ in word >> 1 ^ (word & 1) &* 0x82F6_3B78 } }
+        return ~bytes.reduce(UInt32.max) { $0 >> 8 ^ table[Int(($0 ^ UInt32($1)) & 255)] }
+    }
+
     @Test func nothingToFinish() {
         var bytes = Sample.tcp4
         #expect(mutate(&bytes) { finishChecksum(of: &$0, .none) })

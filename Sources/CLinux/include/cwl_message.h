@@ -142,8 +142,14 @@ static inline int64_t cwl_udp_fragment_v6(int fd) {
     return cwl_set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
 }
 
-static inline int64_t cwl_udp_coalesce(int fd) {
-    return cwl_set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
+static inline int64_t cwl_udp_coalesce(int fd, int on) {
+    return cwl_set_option(fd, IPPROTO_UDP, UDP_GRO, on);
+}
+
+/// The hop limit (IPv6) and time to live (IPv4) of what the socket sends.
+static inline int64_t cwl_udp_hops(int fd, int as_v4, int hops) {
+    int64_t v4 = cwl_set_option(fd, IPPROTO_IP, IP_TTL, hops);
+    return as_v4 ? v4 : cwl_set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, hops);
 }
 
 /// Whether the kernel knows UDP_SEGMENT at all.
