@@ -54,7 +54,8 @@ import Wire
     }
 
     private func castagnoli(_ bytes: [UInt8]) -> UInt32 {
-        let table = (0..<256).map { (start: UInt32) in (0..<8).reduce(start) { word, _ in word >> 1 ^ (word & 1) &* 0x82F6_3B78 } }
+        let table = (0..<256).map { (start: UInt32) in (0..<8).reduce(start) { word, _ in word >> 1 ^ (word & 1) &* 0x82F6_3B78 }
+        }
         return ~bytes.reduce(UInt32.max) { $0 >> 8 ^ table[Int(($0 ^ UInt32($1)) & 255)] }
     }
 
