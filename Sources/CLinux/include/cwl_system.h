@@ -207,6 +207,7 @@ struct cwl_file_status {
     uint64_t inode;
     int64_t size;
     uint32_t permissions;
+    uint32_t owner;
     int32_t is_regular;
     int32_t is_socket;
 };
@@ -216,6 +217,7 @@ static inline void cwl_file_status_fill(struct cwl_file_status *out, const struc
     out->inode = in->st_ino;
     out->size = in->st_size;
     out->permissions = in->st_mode & 07777;
+    out->owner = in->st_uid;
     out->is_regular = S_ISREG(in->st_mode);
     out->is_socket = S_ISSOCK(in->st_mode);
 }
