@@ -190,9 +190,8 @@ def test_names_are_resolved_again(make_lab):
             os.rmdir("/etc/netns")
 
 
-def test_the_sandbox_refuses(make_lab):
-    """A process that enters a running gateway's place cannot exist; what it would meet is its descriptors and its rules: the rules
-    are looked at from outside, by the one thing that shows: nothing of the user's own can trace it or read it."""
+def test_the_user_itself_cannot_look_inside(make_lab):
+    """Another process of the same user can neither read its memory nor see what it has open."""
     lab = mesh(make_lab, sites=1)
     gateway = lab.gateways[1]
     gateway.start()
