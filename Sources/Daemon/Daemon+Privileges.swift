@@ -22,7 +22,8 @@ extension Daemon {
         // Sockets of paths are bound while the gateway runs, to the port that it listens at.
         let binds = machine.connectsPaths && settings.listen.port < 1024
         if Privileges.threads > 1 {
-            logger.warning("\(Privileges.threads - 1) threads have been started before privileges are given up, and may keep some")
+            let others = Privileges.threads - 1
+            logger.warning("\(others) threads were started before privileges are given up, and may keep some")
         }
         try Privileges.drop(to: account, keeping: binds ? .netBindService : [])
         let sandbox = machine.isSandboxed ? Sandbox.enter(socket: settings.controlSocket) : Sandbox()

@@ -24,7 +24,8 @@ import Testing
         let other = try Account("54321", group: "12345")
         #expect(other.user == 54321 && other.group == 12345 && !other.isCurrent)
         #expect(try Account("root", group: "7").group == 7)
-        #expect(problem("54321") == "user 54321: cannot run as this user: this number has no name, and so no group of its own: set group as well")
+        let nameless = "this number has no name, and so no group of its own: set group as well"
+        #expect(problem("54321") == "user 54321: cannot run as this user: \(nameless)")
         #expect(problem("no-such-user-here")?.contains("there is no such user; useradd --system") == true)
         #expect(problem("root", group: "no-such-group")?.contains("there is no such group") == true)
         // The number that stands for nobody in system calls is a name like any other.

@@ -160,13 +160,17 @@ static inline socklen_t cwl_unix_address(struct sockaddr_un *address, const char
     return (socklen_t)sizeof *address;
 }
 
-/// Binds to `path`, which the kernel creates with the mode of the socket itself (less the umask): there is no moment at
-/// which others could connect.
+/// Binds to `path`, which the kernel creates with the mode of the socket itself (less the umask, which is put aside for a mode
+/// that it would change): there is no moment at which others could connect.
 static inline int64_t cwl_unix_bind(int fd, const char *path, mode_t mode) {
     struct sockaddr_un address;
     socklen_t length = cwl_unix_address(&address, path);
     if (fchmod(fd, mode) != 0) return cwl_result(-1);
-    return cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    if ((mode & 077) == 0) return cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    mode_t mask = umask(0);
+    int64_t result = cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    umask(mask);
+    return result;
 }
 
 static inline int64_t cwl_unix_connect(int fd, const char *path) {
