@@ -149,6 +149,8 @@ public enum Privileges {
             try check(
                 cwl_become(account.user, account.group, kept.isEmpty ? 0 : 1), "become this user", "\(account)",
                 advice: Account.advice)
+            // Another user means the machine's default again (fs.suid_dumpable).
+            try forbidDumps()
         }
         try check(
             cwl_capabilities_limit(kept.rawValue), "give up capabilities", "this process", advice: IOError.noAdvice)
