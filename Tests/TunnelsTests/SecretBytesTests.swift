@@ -29,7 +29,7 @@ import Testing
     /// Its page is read-only and no core dump has it; what is beside it cannot be touched.
     @Test func livesBetweenGuards() throws {
         let secret = SecretBytes([UInt8](repeating: 0x5A, count: 32))
-        let place = unsafe secret.withOctets { unsafe UInt(bitPattern: $0) }
+        let place = unsafe secret.withOctets { UInt(bitPattern: $0) }
         let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n")
         var (permissions, flags, around) = ("", "", [UInt: String]())
         var isOurs = false
@@ -51,10 +51,10 @@ import Testing
 
     @Test func wipingOverwritesInPlace() {
         var bytes: [UInt8] = [1, 2, 3, 4]
-        let before = unsafe bytes.withUnsafeBytes { unsafe UInt(bitPattern: $0.baseAddress) }
+        let before = unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
         Wipe.octets(&bytes)
         #expect(bytes == [0, 0, 0, 0])
-        #expect(unsafe bytes.withUnsafeBytes { unsafe UInt(bitPattern: $0.baseAddress) } == before)
+        #expect(unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) } == before)
         var none: [UInt8] = []
         Wipe.octets(&none)
         #expect(none == [])
