@@ -30,7 +30,10 @@ extension PublicKey: CustomStringConvertible {
 public enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    public static func encode(_ bytes: [UInt8]) -> String {
+    public static func encode(_ bytes: [UInt8]) -> String { String(decoding: encoded(bytes), as: UTF8.self) }
+
+    /// The characters' octets; nothing else is made of `bytes`.
+    public static func encoded(_ bytes: [UInt8]) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity((bytes.count + 2) / 3 * 4)
         var index = 0
@@ -46,12 +49,14 @@ public enum Base64 {
             text.append(left > 2 ? alphabet[Int(group & 63)] : UInt8(ascii: "="))
             index += 3
         }
-        return String(decoding: text, as: UTF8.self)
+        return text
     }
 
     /// `nil` for a wrong length, a foreign character, misplaced padding, or bits set behind the last octet.
-    public static func decode(_ text: String) -> [UInt8]? {
-        let input = Array(text.utf8)
+    public static func decode(_ text: String) -> [UInt8]? { decode(text.utf8) }
+
+    /// The same of the characters' octets; nothing else is made of them.
+    public static func decode(_ input: some BidirectionalCollection<UInt8>) -> [UInt8]? {
         guard input.count % 4 == 0 else { return nil }
         let padding = input.reversed().prefix(while: { $0 == UInt8(ascii: "=") }).count
         guard padding <= 2 else { return nil }

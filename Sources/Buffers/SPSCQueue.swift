@@ -48,6 +48,19 @@ public final class SPSCQueue<Element: BitwiseCopyable & Sendable>: @unchecked Se
         return element
     }
 
+    /// Consumer: as `pop`, for elements that hold secrets: nothing of the element stays in the queue.
+    public func popWiping() -> Element? {
+        let start = head.load(ordering: .relaxed)
+        guard start != tail.load(ordering: .acquiring) else { return nil }
+        // SAFETY: as in `pop`; a plain value needs no deinitialisation, and the producer fills the slot before it is read again.
+        let slot = unsafe slots + (start & mask)
+        let element = unsafe slot.pointee
+        unsafe UnsafeMutableRawPointer(slot).initializeMemory(
+            as: UInt8.self, repeating: 0, count: MemoryLayout<Element>.stride)
+        head.store(start &+ 1, ordering: .releasing)
+        return element
+    }
+
     /// Either side: a moment's view.
     public var isEmpty: Bool { head.load(ordering: .acquiring) == tail.load(ordering: .acquiring) }
 }

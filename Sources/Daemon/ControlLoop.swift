@@ -23,6 +23,7 @@ struct ControlLoop: ~Copyable {
     private let wakeUp: WakeUp
     private let logger: Logger
     private let started: Instant
+    private let confinement: Confinement
     private var poller: Poller
     private let listener: LocalListener
     private var clients = OperatorClients()
@@ -43,7 +44,8 @@ struct ControlLoop: ~Copyable {
 
     init(
         core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, backends: CipherBackends,
-        listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant, logger: Logger
+        listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant,
+        confinement: Confinement, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -57,6 +59,7 @@ struct ControlLoop: ~Copyable {
         self.wakeUp = wakeUp
         self.links = links
         self.started = started
+        self.confinement = confinement
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
     }
@@ -194,6 +197,7 @@ struct ControlLoop: ~Copyable {
         snapshot.lanes = GatewaySnapshot.Lanes(
             wait: settings.machine.laneWait.rawValue, bypassesQueue: settings.machine.bypassesQueue,
             offloads: links.map { LaneOffloads(rawValue: $0.offloads.load(ordering: .relaxed)) })
+        snapshot.confinement = confinement
         return snapshot
     }
 }

@@ -27,14 +27,19 @@ public final class Daemon: Sendable {
     /// Opens the control socket, the UDP sockets and the ports.
     /// - Parameter presharedKey: 32 octets.
     /// - Throws: `IOError`, `CaptureError`: what could not be opened, and what to do.
-    public init(_ settings: GatewaySettings, identity: KeyPair, presharedKey: [UInt8]?, logger: Logger) throws {
+    public init(_ settings: GatewaySettings, identity: KeyPair, presharedKey: SecretBytes?, logger: Logger) throws {
+        let account = try settings.machine.account()
         site = settings.site
         processors = settings.machine.laneProcessors
         self.logger = logger
         let count = settings.machine.laneCount(processors: usableProcessors(), ports: settings.ports.map(\.kind))
-        let listener = try LocalListener(path: settings.controlSocket)
+        let listener = try LocalListener(path: settings.controlSocket, forGroup: settings.machine.group != nil)
         var parts = try LaneParts.open(settings, lanes: count, identity: identity.publicKey)
         for warning in parts[0].ports.warnings { logger.warning("\(warning)") }
+        if let account {
+            try listener.give(to: account)
+            for lane in 0..<count { try parts[lane].socket.give(to: account) }
+        }
         let controlWake = try WakeUp()
         var random = SystemRandomNumberGenerator()
         let mailboxes = LaneMailbox.make(
@@ -75,10 +80,13 @@ public final class Daemon: Sendable {
                 settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
                 ports: settings.ports.map(\.multicast), addresses: addresses),
             mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
+        // Everything is open, and no thread has been started.
+        let confinement = try Daemon.confine(settings, as: account, logger)
         self.control = HandOver(
             try ControlLoop(
                 core: control, settings: settings, listen: listen, backends: backends, listener: listener,
-                wakeUp: controlWake, links: links, started: now, logger: logger))
+                wakeUp: controlWake, links: links, started: now, confinement: confinement,
+                logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
         if count > 1 { logger.notice("\(count) lanes carry frames") }
     }

@@ -22,7 +22,7 @@ extension ControlConfiguration {
     ///   - ports: what the LAN ports do with multicast, in their order.
     ///   - addresses: the MAC addresses of the ports' own interfaces, as far as they have any.
     public init(
-        _ tuning: SiteTuning, identity: KeyPair, presharedKey: [UInt8]? = nil, peers: [Peer], ports: [PortMulticast],
+        _ tuning: SiteTuning, identity: KeyPair, presharedKey: SecretBytes? = nil, peers: [Peer], ports: [PortMulticast],
         addresses: [MACAddress?] = []
     ) {
         var snooping = SnoopingConfiguration(tuning.multicast, ports: ports, peers: peers.count)

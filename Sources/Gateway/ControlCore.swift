@@ -36,7 +36,7 @@ public struct ControlConfiguration: Sendable {
 
     public var identity: KeyPair
     /// 32 octets; zeros where there is none.
-    public var presharedKey: [UInt8]
+    public var presharedKey: SecretBytes
     public var peers: [Peer]
     public var ciphers: CipherSet
     public var keepalive: Interval
@@ -46,12 +46,12 @@ public struct ControlConfiguration: Sendable {
     public var snooping: SnoopingConfiguration
 
     public init(
-        identity: KeyPair, presharedKey: [UInt8]? = nil, peers: [Peer], ciphers: CipherSet = .supported,
+        identity: KeyPair, presharedKey: SecretBytes? = nil, peers: [Peer], ciphers: CipherSet = .supported,
         keepalive: Interval = .seconds(1), rekeyTime: Interval = .seconds(120), rekeyDatagrams: UInt64 = 1 << 32,
         snooping: SnoopingConfiguration? = nil, ports: Int = 1
     ) {
         self.identity = identity
-        self.presharedKey = presharedKey ?? [UInt8](repeating: 0, count: 32)
+        self.presharedKey = presharedKey ?? .zeros(32)
         self.peers = peers
         self.ciphers = ciphers
         self.keepalive = keepalive

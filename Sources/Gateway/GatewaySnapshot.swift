@@ -43,6 +43,8 @@ public struct GatewaySnapshot: Sendable {
     public var ports: [Port]
     /// `nil` in a replay.
     public var lanes: Lanes?
+    /// `nil` in a replay.
+    public var confinement: Confinement?
     public var peers: [PeerSnapshot]
     /// Which library seals and opens.
     public var backends: CipherBackends

@@ -14,7 +14,7 @@ extension LaneCore {
     /// Does what control has asked for since the last call. Call it after datagrams have been taken from the socket and before
     /// they are handled: a session is installed before its first datagram can have been sent.
     public mutating func handleCommands(at now: Instant) {
-        while let command = commands.pop() {
+        while let command = commands.popWiping() {
             switch command {
             case .install(let session): install(session, now)
             case .retire(let stream): retire(stream)

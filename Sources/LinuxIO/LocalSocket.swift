@@ -5,7 +5,8 @@ import Basics
 import CLinux
 import Glibc
 
-/// Listens at a path. The socket has mode 0600 from the moment it exists, and is removed at the end of this value's life.
+/// Listens at a path. The socket has its mode from the moment it exists, and is removed at the end of this value's life, as far as
+/// the user who runs the gateway then may.
 public struct LocalListener: ~Copyable {
     /// Connections that may wait to be accepted.
     private static let backlog: Int32 = 16
@@ -14,18 +15,22 @@ public struct LocalListener: ~Copyable {
     private let socket: OwnedDescriptor
     /// What we made at `path`: something else there later is not ours to remove.
     private let identity: cwl_file_status
+    /// Whether the socket's directory was not there.
+    private let hasMadeDirectory: Bool
 
     /// Binds and listens. A missing parent directory is created with mode 0755; a socket that a dead process left is
     /// replaced; one that answers is an error, and so is anything else at `path`.
-    public init(path: String) throws(IOError) {
+    /// - Parameter forGroup: whether the socket's group may connect too: mode 0660 instead of 0600.
+    public init(path: String, forGroup: Bool = false) throws(IOError) {
         try LocalSocketPath.check(path)
-        try LocalSocketPath.makeParent(path)
+        let hasMadeDirectory = try LocalSocketPath.makeParent(path)
+        let mode: mode_t = forGroup ? 0o660 : 0o600
         let socket = OwnedDescriptor(try IOCheck.open(path))
         // SAFETY: here and below, the path is copied during the call.
-        var result = unsafe cwl_unix_bind(socket.raw, path, 0o600)
+        var result = unsafe cwl_unix_bind(socket.raw, path, mode)
         if result == -Int64(EADDRINUSE) {
             try LocalListener.removeStale(path)
-            result = unsafe cwl_unix_bind(socket.raw, path, 0o600)
+            result = unsafe cwl_unix_bind(socket.raw, path, mode)
         }
         try check(result, "bind the local socket", path) { code in
             switch code {
@@ -41,6 +46,7 @@ public struct LocalListener: ~Copyable {
         self.path = path
         self.socket = socket
         self.identity = identity
+        self.hasMadeDirectory = hasMadeDirectory
     }
 
     deinit {
@@ -48,6 +54,18 @@ public struct LocalListener: ~Copyable {
         if unsafe cwl_status_of_path(path, &found) == 0, found.device == identity.device, found.inode == identity.inode {
             _ = unsafe cwl_unlink(path)
         }
+    }
+
+    /// Makes the socket another user's, and the directory if it was made for it: so that this user can remove it.
+    public func give(to account: Account) throws(IOError) {
+        var known = identity
+        // SAFETY: here and below, the path and what is known of it are read during the call.
+        try check(
+            unsafe cwl_give_path(path, &known, account.user, account.group), "give the local socket to \(account)", path,
+            advice: Account.advice)
+        guard hasMadeDirectory, let parent = LocalSocketPath.parent(path) else { return }
+        guard unsafe cwl_status_of_path(parent, &known) == 0 else { return }
+        _ = unsafe cwl_give_path(parent, &known, account.user, account.group)
     }
 
     /// Readable when a connection waits.
@@ -115,7 +133,7 @@ public struct LocalConnection: ~Copyable {
             switch code {
             case ENOENT: "no gateway runs with this control socket"
             case ECONNREFUSED: "the gateway that made this socket is not running any more"
-            case EACCES, EPERM: "only root and the user who runs the gateway may"
+            case EACCES, EPERM: "only root, the user who runs the gateway, and the members of its group, where one is set, may"
             case EAGAIN: "the gateway does not answer"
             default: ""
             }
@@ -184,12 +202,17 @@ private enum LocalSocketPath {
         }
     }
 
-    static func makeParent(_ path: String) throws(IOError) {
-        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
-        let parent = String(path[..<slash])
+    static func parent(_ path: String) -> String? {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
+        return String(path[..<slash])
+    }
+
+    /// Whether it was not there.
+    static func makeParent(_ path: String) throws(IOError) -> Bool {
+        guard let parent = parent(path) else { return false }
         // SAFETY: the path is copied during the call.
         let result = unsafe cwl_mkdir(parent, 0o755)
-        if result == -Int64(EEXIST) { return }
+        if result == -Int64(EEXIST) { return false }
         try LinuxIO.check(result, "create the directory of the local socket", parent) { code in
             switch code {
             case ENOENT: "its parent directory does not exist either"
@@ -197,5 +220,6 @@ private enum LocalSocketPath {
             default: ""
             }
         }
+        return true
     }
 }

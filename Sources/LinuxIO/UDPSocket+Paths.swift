@@ -38,7 +38,13 @@ extension UDPSocket {
         guard isShared, paths[path] == nil, !isIPv4 || endpoint.ipv4 != nil else { return nil }
         let opened: OwnedDescriptor
         do throws(IOError) {
-            opened = try UDPSocket.open(bind: localEndpoint, receiveBuffer: 8 << 20, sendBuffer: 8 << 20, isShared: true)
+            if let spare = spares[path].take() {
+                try UDPSocket.bind(spare, to: localEndpoint)
+                opened = spare
+            } else {
+                // Without privileges its buffers are as large as the machine lets anyone's be (net.core.rmem_max).
+                opened = try UDPSocket.open(bind: localEndpoint, receiveBuffer: 8 << 20, sendBuffer: 8 << 20, isShared: true)
+            }
         } catch {
             return nil
         }

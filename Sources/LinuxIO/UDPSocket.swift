@@ -61,6 +61,8 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     var pathDrops: FixedArray<UInt32>
     /// Of paths that have been closed, not yet part of what `drops` says.
     var closedDrops: UInt64 = 0
+    /// Sockets for paths, with all their options but not bound: made while buffers of any size are allowed. Each is used once.
+    var spares: FixedArray<OwnedDescriptor?>
     let isShared: Bool
     /// Whether addresses are IPv4 ones on this socket.
     let isIPv4: Bool
@@ -96,9 +98,15 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         var address = cwl_address()
         // SAFETY: the address is written during the call.
         try check(unsafe cwl_udp_local(socket.raw, &address), "read the local address", endpoint.description)
+        var spares: FixedArray<OwnedDescriptor?> = FixedArray(count: paths) { _ in nil }
+        for path in 0..<paths {
+            spares[path] = try UDPSocket.make(
+                like: endpoint, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer, isShared: isShared)
+        }
         localEndpoint = Endpoint(address) ?? endpoint
         self.paths = FixedArray(count: paths) { _ in nil }
         pathDrops = FixedArray(count: paths) { _ in 0 }
+        self.spares = spares
         self.isShared = isShared
         canSegment = segmentation && cwl_udp_can_segment(socket.raw) >= 0
         hasSegmentation = canSegment
@@ -115,6 +123,15 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
     static func open(
         bind endpoint: Endpoint, receiveBuffer: Int, sendBuffer: Int, isShared: Bool
     ) throws(IOError) -> OwnedDescriptor {
+        let socket = try make(like: endpoint, receiveBuffer: receiveBuffer, sendBuffer: sendBuffer, isShared: isShared)
+        try bind(socket, to: endpoint)
+        return socket
+    }
+
+    /// The same, not bound.
+    private static func make(
+        like endpoint: Endpoint, receiveBuffer: Int, sendBuffer: Int, isShared: Bool
+    ) throws(IOError) -> OwnedDescriptor {
         let name = endpoint.description
         let isIPv4 = endpoint.ipv4 != nil
         let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: advice))
@@ -128,12 +145,16 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
             try check(cwl_udp_fragment_v6(socket.raw), "switch path MTU discovery off", name)
             _ = cwl_udp_fragment_v4(socket.raw)
         }
+        return socket
+    }
+
+    static func bind(_ socket: borrowing OwnedDescriptor, to endpoint: Endpoint) throws(IOError) {
+        let isIPv4 = endpoint.ipv4 != nil
         var address = cwl_address()
         // SAFETY: the address is copied during the calls.
         let length = unsafe cwl_address_put(
             &address, isIPv4 ? 1 : 0, endpoint.high, endpoint.low, endpoint.port, endpoint.scope)
-        try check(unsafe cwl_udp_bind(socket.raw, &address, length), "bind", name, advice: advice)
-        return socket
+        try check(unsafe cwl_udp_bind(socket.raw, &address, length), "bind", endpoint.description, advice: advice)
     }
 
     /// Throws when another program, or another gateway, is bound to the endpoint: sockets that are shared would not find out.
@@ -149,6 +170,23 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         try unsafe Device.attach(LaneSteering.datagrams(lanes: lanes), device: localEndpoint.description) {
             unsafe cwl_attach_reuse_filter(socket.raw, $0, $1)
         }
+    }
+
+    /// Makes the socket another user's: only sockets of one user share an address, and those of paths are opened later.
+    public func give(to account: Account) throws(IOError) {
+        try give(socket.raw, to: account)
+        for index in 0..<spares.count {
+            switch spares[index] {
+            case .some(let spare): try give(spare.raw, to: account)
+            case .none: break
+            }
+        }
+    }
+
+    private func give(_ descriptor: Int32, to account: Account) throws(IOError) {
+        try check(
+            cwl_give_descriptor(descriptor, account.user, account.group), "give the socket to \(account)",
+            localEndpoint.description, advice: Account.advice)
     }
 
     /// Readable when a datagram waits.

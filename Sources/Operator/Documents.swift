@@ -27,6 +27,18 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var udpCoalescing: Bool
     }
 
+    public struct Confinement: Codable, Sendable, Equatable {
+        /// A name, or a number.
+        public var user: String
+        /// Those that are left, such as `net_bind_service`.
+        public var capabilities: [String]
+        public var noNewPrivileges: Bool
+        /// The version of the kernel's interface; absent: files are not restricted.
+        public var landlock: Int?
+        /// Whether system calls are restricted.
+        public var seccomp: Bool
+    }
+
     public var site: String
     public var publicKey: String
     public var listen: String?
@@ -43,6 +55,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var backends: [Backend]
     /// Absent in a replay, and where a gateway is older than this list.
     public var lanes: [Lane]?
+    /// What the gateway has given up. Absent in a replay, and where a gateway is older than this object.
+    public var confinement: Confinement?
 
     public init(_ snapshot: GatewaySnapshot) {
         site = snapshot.site
@@ -67,6 +81,11 @@ public struct StatusDocument: Codable, Sendable, Equatable {
                 Lane(
                     number: $0, wait: lanes.wait, udpSegmentation: $1.segmentsDatagrams, udpCoalescing: $1.joinsDatagrams)
             }
+        }
+        confinement = snapshot.confinement.map {
+            Confinement(
+                user: $0.user, capabilities: $0.capabilities, noNewPrivileges: $0.noNewPrivileges, landlock: $0.landlock,
+                seccomp: $0.seccomp)
         }
     }
 }

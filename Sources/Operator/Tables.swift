@@ -42,7 +42,17 @@ public enum Tables {
                 "lane \(lane.number)      \(lane.wait)s when idle; the kernel cuts datagrams: \(yes(lane.udpSegmentation)), "
                     + "joins them: \(yes(lane.udpCoalescing))")
         }
+        if let confinement = status.confinement { lines.append("privileges  \(words(confinement))") }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// `user causeway, no capabilities; files restricted by Landlock 7, system calls by seccomp`
+    private static func words(_ confinement: StatusDocument.Confinement) -> String {
+        let names = confinement.capabilities
+        let capabilities = names.isEmpty ? "no capabilities" : "capabilities \(names.joined(separator: ", "))"
+        let files = confinement.landlock.map { "files restricted by Landlock \($0)" } ?? "files not restricted"
+        let calls = confinement.seccomp ? "system calls by seccomp" : "system calls not restricted"
+        return "user \(confinement.user), \(capabilities); \(files), \(calls)"
     }
 
     private static func yes(_ isSo: Bool) -> String { isSo ? "yes" : "no" }

@@ -124,11 +124,23 @@ extension GatewaySettings {
         SettingKey(
             "offload.bypass-queue", .boolean, \.machine.bypassesQueue, inReplay: noSockets,
             "Whether frames for a packet port pass by the device's queueing discipline."),
+        SettingKey(
+            "user", .text("user's name or number"), .optional(example: "causeway"), inReplay: noPrivileges,
+            "The user that the gateway becomes once everything is open; without it, it stays whoever started it."
+        ) { $0.machine.user = $2 },
+        SettingKey(
+            "group", .text("group's name or number"), .optional(example: "netops"), inReplay: noPrivileges,
+            "The group it becomes a member of instead of the user's own; its members may ask at the control socket."
+        ) { $0.machine.group = $2 },
+        SettingKey(
+            "sandbox", .boolean, \.machine.isSandboxed, inReplay: noPrivileges,
+            "Whether the running gateway is restricted to the files and system calls that it needs."),
     ]
 
     /// Why a scenario cannot set a key: what stands in for it in a replay.
     private static let keysFromSeed = InReplay.decided("keys come from the seed")
     private static let noThreads = InReplay.decided("a replay has no threads")
+    private static let noPrivileges = InReplay.decided("a replay runs as whoever starts it")
     private static let noSockets = InReplay.decided("a replay opens no sockets")
     private static let framesFromCaptures = InReplay.decided("frames come from site.SITE.port.PORT.capture")
     private static let everyPairPeered = InReplay.decided("every site is every other's peer; see link.A-B.delay")

@@ -63,6 +63,7 @@ private struct GatewayCheck {
         checkPeers()
         checkTuning()
         checkLanes()
+        checkUser()
     }
 
     // MARK: - What is complete
@@ -174,6 +175,11 @@ private struct GatewayCheck {
             reading.report(
                 at: "lane.cpus", "lane.cpus: \(processors.count) processors for \(lanes) lanes", hint: "one for each lane")
         }
+    }
+
+    private mutating func checkUser() {
+        guard draft.machine.group != nil, draft.machine.user == nil else { return }
+        reading.report(at: "group", "group: there is no user", hint: "set user as well, such as user = causeway")
     }
 
     private mutating func checkCount(of what: String, _ names: [KeyName], limit: Int) {

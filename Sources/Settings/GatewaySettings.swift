@@ -93,6 +93,13 @@ public struct MachineTuning: Hashable, Sendable {
     public var deliversJoined = JoinedDelivery.tcp
     /// Whether frames for the LAN pass by the device's queueing discipline.
     public var bypassesQueue = false
+    /// The name or number of the user to become once everything is open; `nil` stays whoever started the gateway.
+    public var user: String?
+    /// The name or number of the group to become a member of, and whose members may ask; `nil` for the user's own, which may not.
+    /// Only where there is a user.
+    public var group: String?
+    /// Whether files and system calls are restricted once everything is open.
+    public var isSandboxed = true
 
     /// The lanes of a machine with so many processors, whose ports are of these kinds: one below 4 processors, then a half, at most
     /// 4, since the hosts' side of the machine needs some too. Only packet ports can be shared by lanes.

@@ -7,6 +7,10 @@ public enum KeyFileProblem: Error, Hashable, Sendable {
     case unreadable(String)
     /// Others than its owner may read or write it; the permission bits.
     case worldReadable(mode: UInt16)
+    /// It belongs to neither root nor whoever reads it; the owner's number.
+    case foreignOwner(UInt32)
+    /// A directory on the way to it, in which others may put another file in its place.
+    case openDirectory(String)
     /// It does not contain a key; how so, in a few words.
     case notAKey(String)
 }
@@ -36,6 +40,10 @@ extension ParsedSettings {
         case .unreadable(let reason): ("cannot be read: \(reason)", "causeway must run as a user who may read it")
         case .worldReadable(let mode):
             ("is open to other users: its mode is \(octal(mode))", "chmod 600 \(path)")
+        case .foreignOwner(let owner):
+            ("belongs to user \(owner), who is neither root nor the user who reads it", "chown it to one of them")
+        case .openDirectory(let directory):
+            ("could be replaced by other users: \(directory) is writable for them", "chmod go-w \(directory)")
         case .notAKey(let reason): ("is not a key: \(reason)", make)
         }
     }

@@ -7,12 +7,14 @@
 //              <- e, ee, se, psk
 
 import Basics
+import CSodium
 
-/// Sections 5.1 and 5.2: the cipher state and the symmetric state in one.
+/// Sections 5.1 and 5.2: the cipher state and the symmetric state in one. A value: what is secret is never changed in place.
 struct SymmetricState {
-    private var chainingKey: [UInt8]
+    /// The chaining key, and behind it the cipher's key once there is one.
+    private var secrets: SecretBytes
     private(set) var hash: [UInt8]
-    private var key: [UInt8]?
+    private var hasKey = false
     private var counter: UInt64 = 0
 
     init(protocolName: String) {
@@ -20,32 +22,43 @@ struct SymmetricState {
         hash =
             name.count <= Primitives.hashBytes
             ? name + [UInt8](repeating: 0, count: Primitives.hashBytes - name.count) : Primitives.hash(name)
-        chainingKey = hash
+        secrets = SecretBytes(hash)
     }
 
     mutating func mixHash(_ data: [UInt8]) { hash = Primitives.hash(hash + data) }
 
     mutating func mixKey(_ input: [UInt8]) {
-        let outputs = derive(input, 2)
-        chainingKey = outputs[0]
-        key = Array(outputs[1].prefix(32))
+        secrets = unsafe derive(input, 2) { outputs in unsafe SymmetricState.secrets(outputs, keyAt: 64) }
+        hasKey = true
         counter = 0
     }
 
     mutating func mixKeyAndHash(_ input: [UInt8]) {
-        let outputs = derive(input, 3)
-        chainingKey = outputs[0]
-        mixHash(outputs[1])
-        key = Array(outputs[2].prefix(32))
+        // The middle output goes into the hash, which everybody may know.
+        let (next, middle) = unsafe derive(input, 3) { outputs in
+            unsafe (SymmetricState.secrets(outputs, keyAt: 128), Array(outputs[64..<128]))
+        }
+        mixHash(middle)
+        secrets = next
+        hasKey = true
         counter = 0
     }
 
+    /// A secret that stays where it is.
+    mutating func mixKeyAndHash(_ secret: SecretBytes) {
+        var input = unsafe secret.withOctets { unsafe Array(UnsafeBufferPointer(start: $0, count: secret.count)) }
+        mixKeyAndHash(input)
+        Wipe.octets(&input)
+    }
+
     mutating func encryptAndHash(_ plain: [UInt8]) -> [UInt8] {
-        guard let key else {
+        guard hasKey else {
             mixHash(plain)
             return plain
         }
-        let sealed = Primitives.encrypt(key: key, counter: counter, associated: hash, plain)
+        let sealed = unsafe secrets.withOctets { octets in
+            unsafe Primitives.encrypt(key: octets + Primitives.hashBytes, counter: counter, associated: hash, plain)
+        }
         counter += 1
         mixHash(sealed)
         return sealed
@@ -53,11 +66,14 @@ struct SymmetricState {
 
     /// `nil` when it does not authenticate.
     mutating func decryptAndHash(_ sealed: [UInt8]) -> [UInt8]? {
-        guard let key else {
+        guard hasKey else {
             mixHash(sealed)
             return sealed
         }
-        guard let plain = Primitives.decrypt(key: key, counter: counter, associated: hash, sealed) else { return nil }
+        let plain = unsafe secrets.withOctets { octets in
+            unsafe Primitives.decrypt(key: octets + Primitives.hashBytes, counter: counter, associated: hash, sealed)
+        }
+        guard let plain else { return nil }
         counter += 1
         mixHash(sealed)
         return plain
@@ -65,18 +81,44 @@ struct SymmetricState {
 
     /// The initiator's sending key, then the responder's.
     func split() -> (Key256, Key256) {
-        let outputs = derive([], 2)
-        return (Key256(Array(outputs[0].prefix(32))), Key256(Array(outputs[1].prefix(32))))
+        unsafe derive([], 2) { outputs in
+            // SAFETY: two outputs of 64 octets.
+            let start = unsafe UnsafeRawPointer(outputs.baseAddress.unsafelyUnwrapped)
+            return unsafe (Key256(copying: start), Key256(copying: start + Primitives.hashBytes))
+        }
     }
 
-    /// HKDF of section 4.3.
-    private func derive(_ input: [UInt8], _ count: Int) -> [[UInt8]] {
-        let temporary = Primitives.hmac(key: chainingKey, input)
-        var outputs: [[UInt8]] = []
-        for number in 1...count {
-            outputs.append(Primitives.hmac(key: temporary, (outputs.last ?? []) + [UInt8(number)]))
+    private static func secrets(_ outputs: UnsafeMutableBufferPointer<UInt8>, keyAt place: Int) -> SecretBytes {
+        SecretBytes(count: Primitives.hashBytes + 32) { room in
+            for index in 0..<room.byteCount {
+                let from = index < Primitives.hashBytes ? index : place + index - Primitives.hashBytes
+                room.storeBytes(of: unsafe outputs[from], toByteOffset: index, as: UInt8.self)
+            }
         }
-        return outputs
+    }
+
+    /// HKDF of section 4.3: lends `count` outputs of 64 octets, one after the other, and wipes them.
+    private func derive<R>(_ input: [UInt8], _ count: Int, _ body: (UnsafeMutableBufferPointer<UInt8>) -> R) -> R {
+        let size = Primitives.hashBytes
+        // The temporary key, an input (the output before and its number), and the outputs.
+        // SAFETY: every part lies within the room, which is wiped before it is given up.
+        return unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: (1 + count) * size) { room in
+            let temporary = unsafe room.baseAddress.unsafelyUnwrapped
+            defer { unsafe sodium_memzero(temporary, (1 + count) * size) }
+            unsafe secrets.withOctets { key in
+                unsafe Primitives.hmac(key: key, keyCount: size, input, to: temporary)
+            }
+            for number in 1...count {
+                let output = unsafe temporary + number * size
+                var material: [UInt8] = []
+                material.reserveCapacity(size + 1)
+                if number > 1 { for index in 0..<size { material.append(unsafe output[index - size]) } }
+                material.append(UInt8(number))
+                unsafe Primitives.hmac(key: temporary, keyCount: size, material, to: output)
+                Wipe.octets(&material)
+            }
+            return unsafe body(UnsafeMutableBufferPointer(rebasing: room[size...]))
+        }
     }
 }
 
@@ -92,7 +134,7 @@ public struct NoiseHandshake: Sendable {
     private var symmetric: SymmetricState
     private let local: KeyPair
     private let ephemeral: KeyPair
-    private let presharedKey: [UInt8]
+    private let presharedKey: SecretBytes
     private var remoteEphemeral: [UInt8] = []
     /// The other side's identity: given to an initiator, learned from the first message by a responder.
     public private(set) var remote: PublicKey?
@@ -101,19 +143,19 @@ public struct NoiseHandshake: Sendable {
     ///   - ephemeral: fresh for every handshake.
     ///   - presharedKey: 32 octets, zeros where there is none.
     public static func initiator(
-        local: KeyPair, remote: PublicKey, ephemeral: KeyPair, presharedKey: [UInt8], prologue: [UInt8]
+        local: KeyPair, remote: PublicKey, ephemeral: KeyPair, presharedKey: SecretBytes, prologue: [UInt8]
     ) -> NoiseHandshake {
         NoiseHandshake(local, remote, remote, ephemeral, presharedKey, prologue)
     }
 
     public static func responder(
-        local: KeyPair, ephemeral: KeyPair, presharedKey: [UInt8], prologue: [UInt8]
+        local: KeyPair, ephemeral: KeyPair, presharedKey: SecretBytes, prologue: [UInt8]
     ) -> NoiseHandshake {
         NoiseHandshake(local, nil, local.publicKey, ephemeral, presharedKey, prologue)
     }
 
     private init(
-        _ local: KeyPair, _ remote: PublicKey?, _ responder: PublicKey, _ ephemeral: KeyPair, _ presharedKey: [UInt8],
+        _ local: KeyPair, _ remote: PublicKey?, _ responder: PublicKey, _ ephemeral: KeyPair, _ presharedKey: SecretBytes,
         _ prologue: [UInt8]
     ) {
         precondition(presharedKey.count == 32)
@@ -130,15 +172,21 @@ public struct NoiseHandshake: Sendable {
     /// The hash of all that was said: the same on both sides after the second message.
     public var hash: [UInt8] { symmetric.hash }
 
+    /// Mixes a shared secret in, and wipes it.
+    private mutating func mixKey(wiping secret: inout [UInt8]) {
+        symmetric.mixKey(secret)
+        Wipe.octets(&secret)
+    }
+
     /// `-> e, es, s, ss`. `nil` when the remote's key is not a usable point.
     public mutating func writeFirst(payload: [UInt8]) -> [UInt8]? {
-        guard let remote, let es = Primitives.sharedSecret(ephemeral.privateKey, remote.bytes),
-            let ss = Primitives.sharedSecret(local.privateKey, remote.bytes)
+        guard let remote, var es = Primitives.sharedSecret(ephemeral.privateKey, remote.bytes),
+            var ss = Primitives.sharedSecret(local.privateKey, remote.bytes)
         else { return nil }
         mixEphemeral(ephemeral.publicKey.bytes)
-        symmetric.mixKey(es)
+        mixKey(wiping: &es)
         let identity = symmetric.encryptAndHash(local.publicKey.bytes)
-        symmetric.mixKey(ss)
+        mixKey(wiping: &ss)
         return ephemeral.publicKey.bytes + identity + symmetric.encryptAndHash(payload)
     }
 
@@ -147,12 +195,12 @@ public struct NoiseHandshake: Sendable {
         guard message.count >= NoiseHandshake.firstOverhead else { return nil }
         remoteEphemeral = Array(message[0..<32])
         mixEphemeral(remoteEphemeral)
-        guard let es = Primitives.sharedSecret(local.privateKey, remoteEphemeral) else { return nil }
-        symmetric.mixKey(es)
+        guard var es = Primitives.sharedSecret(local.privateKey, remoteEphemeral) else { return nil }
+        mixKey(wiping: &es)
         guard let identity = symmetric.decryptAndHash(Array(message[32..<80])),
-            let ss = Primitives.sharedSecret(local.privateKey, identity)
+            var ss = Primitives.sharedSecret(local.privateKey, identity)
         else { return nil }
-        symmetric.mixKey(ss)
+        mixKey(wiping: &ss)
         guard let payload = symmetric.decryptAndHash(Array(message[80...])) else { return nil }
         remote = PublicKey(bytes: identity)
         return payload
@@ -160,12 +208,12 @@ public struct NoiseHandshake: Sendable {
 
     /// `<- e, ee, se, psk`. `nil` when the initiator's keys are not usable points. Precondition: the first was read.
     public mutating func writeSecond(payload: [UInt8]) -> [UInt8]? {
-        guard let remote, let ee = Primitives.sharedSecret(ephemeral.privateKey, remoteEphemeral),
-            let se = Primitives.sharedSecret(ephemeral.privateKey, remote.bytes)
+        guard let remote, var ee = Primitives.sharedSecret(ephemeral.privateKey, remoteEphemeral),
+            var se = Primitives.sharedSecret(ephemeral.privateKey, remote.bytes)
         else { return nil }
         mixEphemeral(ephemeral.publicKey.bytes)
-        symmetric.mixKey(ee)
-        symmetric.mixKey(se)
+        mixKey(wiping: &ee)
+        mixKey(wiping: &se)
         symmetric.mixKeyAndHash(presharedKey)
         return ephemeral.publicKey.bytes + symmetric.encryptAndHash(payload)
     }
@@ -175,11 +223,11 @@ public struct NoiseHandshake: Sendable {
         guard message.count >= NoiseHandshake.secondOverhead else { return nil }
         let other = Array(message[0..<32])
         mixEphemeral(other)
-        guard let ee = Primitives.sharedSecret(ephemeral.privateKey, other),
-            let se = Primitives.sharedSecret(local.privateKey, other)
+        guard var ee = Primitives.sharedSecret(ephemeral.privateKey, other),
+            var se = Primitives.sharedSecret(local.privateKey, other)
         else { return nil }
-        symmetric.mixKey(ee)
-        symmetric.mixKey(se)
+        mixKey(wiping: &ee)
+        mixKey(wiping: &se)
         symmetric.mixKeyAndHash(presharedKey)
         return symmetric.decryptAndHash(Array(message[32...]))
     }

@@ -36,7 +36,10 @@ enum OpenSSLAEAD {
     static func makeContext(_ cipher: Cipher, _ key: Key256, isSealing: Bool) -> OpaquePointer? {
         guard let algorithm = unsafe algorithm(cipher), let context = unsafe EVP_CIPHER_CTX_new() else { return nil }
         // SAFETY: the key has the 32 octets that both ciphers take; the nonce comes with each text.
-        guard unsafe EVP_CipherInit_ex2(context, algorithm, key.bytes, nil, isSealing ? 1 : 0, nil) == 1 else {
+        let isReady = unsafe key.withOctets { octets in
+            unsafe EVP_CipherInit_ex2(context, algorithm, octets, nil, isSealing ? 1 : 0, nil) == 1
+        }
+        guard isReady else {
             unsafe free(context)
             return nil
         }

@@ -168,6 +168,7 @@ public struct SessionKey: ~Copyable {
 extension Key256 {
     /// The key of one lane's stream under a session's key, so that lanes count on their own and no nonce is used twice.
     public func forLane(_ lane: UInt16) -> Key256 {
-        Key256(Primitives.hash(Array("Causeway lane".utf8) + bigEndian(lane), key: bytes, length: 32))
+        let label = Array("Causeway lane".utf8) + bigEndian(lane)
+        return unsafe withOctets { octets in unsafe Primitives.derivedKey(from: octets, label) }
     }
 }

@@ -23,14 +23,16 @@ enum SodiumAEAD {
         guard Primitives.isReady, cipher != .aes256gcm || crypto_aead_aes256gcm_is_available() == 1,
             let state = unsafe sodium_malloc(crypto_aead_aes256gcm_statebytes())
         else { return nil }
-        let bytes = key.bytes
-        switch cipher {
-        case .aes256gcm:
-            // SAFETY: the state has `statebytes` octets, a multiple of its alignment, which sodium_malloc therefore keeps.
-            _ = unsafe crypto_aead_aes256gcm_beforenm(state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self), bytes)
-        case .chacha20poly1305:
-            // SAFETY: the state is longer than 32 octets.
-            unsafe state.copyMemory(from: bytes, byteCount: 32)
+        unsafe key.withOctets { octets in
+            switch cipher {
+            case .aes256gcm:
+                // SAFETY: the state has `statebytes` octets, a multiple of its alignment, which sodium_malloc therefore keeps.
+                _ = unsafe crypto_aead_aes256gcm_beforenm(
+                    state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self), octets)
+            case .chacha20poly1305:
+                // SAFETY: the state is longer than 32 octets.
+                unsafe state.copyMemory(from: octets, byteCount: 32)
+            }
         }
         return unsafe state
     }

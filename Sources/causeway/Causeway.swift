@@ -14,10 +14,14 @@ struct Causeway: AsyncParsableCommand {
         version: version,
         subcommands: [GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self])
 
-    static func main() async {
+    @MainActor static func main() async {
         do {
             var command = try parseAsRoot()
-            if var command = command as? AsyncParsableCommand {
+            if let run = command as? Run {
+                // Until the first `await` there is one thread, which is what giving privileges up needs.
+                let daemon = try run.prepare()
+                try await run.serve(daemon)
+            } else if var command = command as? AsyncParsableCommand {
                 try await command.run()
             } else {
                 try command.run()

@@ -29,7 +29,7 @@ struct Check: ParsableCommand {
 struct LoadedSettings {
     let settings: GatewaySettings?
     let identity: KeyPair?
-    let presharedKey: [UInt8]?
+    let presharedKey: SecretBytes?
     let problems: [Diagnostic]
     let warnings: [Diagnostic]
 
@@ -37,7 +37,7 @@ struct LoadedSettings {
         let parsed = GatewaySettings.parse(try readFile(path), file: path)
         var problems = parsed.diagnostics
         var identity: KeyPair?
-        var presharedKey: [UInt8]?
+        var presharedKey: SecretBytes?
         if let file = parsed.keyFile {
             do throws(KeyFileProblem) { identity = try KeyFile.read(file) } catch { problems.append(parsed.diagnostic(error)) }
         }

@@ -16,7 +16,11 @@ struct Run: AsyncParsableCommand {
     @Argument(help: "The configuration file.", completion: .file())
     var file: String
 
-    func run() async throws {
+    func run() async throws { try await serve(try prepare()) }
+
+    /// Reads and opens everything, and gives privileges up: to be called before the process has a second thread.
+    func prepare() throws -> Daemon {
+        Daemon.prepareForSecrets(Logger(label: "causeway", factory: StreamLogHandler.standardError(label:)))
         let loaded = try LoadedSettings(path: file)
         guard loaded.problems.isEmpty, let settings = loaded.settings, let identity = loaded.identity else {
             for problem in loaded.problems { StandardError.write("\(problem)\n") }
@@ -25,14 +29,16 @@ struct Run: AsyncParsableCommand {
         var logger = Logger(label: "causeway", factory: StreamLogHandler.standardError(label:))
         logger.logLevel = Logger.Level(settings.logLevel)
         for warning in loaded.warnings { logger.warning("\(warning)") }
-        let daemon: Daemon
         do {
-            daemon = try Daemon(settings, identity: identity, presharedKey: loaded.presharedKey, logger: logger)
+            return try Daemon(settings, identity: identity, presharedKey: loaded.presharedKey, logger: logger)
         } catch let error as IOError {
             throw Failure(error)
         } catch let error as CaptureError {
             throw Failure(error)
         }
+    }
+
+    func serve(_ daemon: Daemon) async throws {
         var quiet = Logger(label: "lifecycle", factory: StreamLogHandler.standardError(label:))
         quiet.logLevel = .error
         let group = ServiceGroup(

@@ -26,6 +26,18 @@ import Testing
         }
     }
 
+    /// What was taken leaves zeros: a queue of two shows its places again and again.
+    @Test func wipingTakesTheSameElements() {
+        let queue = SPSCQueue<UInt64>(capacity: 2)
+        for number in 1..<20 as Range<UInt64> {
+            #expect(queue.push(number) && queue.push(.max - number))
+            #expect(queue.popWiping() == number && queue.pop() == .max - number)
+            #expect(queue.popWiping() == nil)
+        }
+        // The place that comes next was wiped before, and can be filled again.
+        #expect(queue.push(7) && queue.popWiping() == 7 && queue.isEmpty)
+    }
+
     @Test func aReserveIsKept() {
         let queue = SPSCQueue<Int>(capacity: 8)
         for number in 0..<5 { #expect(queue.push(number, leaving: 3)) }

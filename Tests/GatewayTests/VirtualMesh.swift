@@ -186,7 +186,7 @@ final class VirtualMesh {
         _ setup: SiteSetup, _ index: Int, _ identities: [KeyPair], _ peers: [Int], seed: UInt64, at now: Instant
     ) -> GatewayCore {
         var control = ControlConfiguration(
-            setup.tuning, identity: identities[index], presharedKey: setup.presharedKey,
+            setup.tuning, identity: identities[index], presharedKey: setup.presharedKey.map { SecretBytes($0) },
             peers: peers.map {
                 .init(name: "site\($0)", key: setup.wrongKeys[$0] ?? identities[$0].publicKey, hasAddress: setup.dials)
             }, ports: setup.allPorts)

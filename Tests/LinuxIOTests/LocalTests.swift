@@ -181,6 +181,22 @@ extension LinuxIOTests {
             }
             #expect(unsafe chmod(path, 0o400) == 0)
             #expect(problem(path) == nil)
+            // Whoever may put another file there could change the key as well.
+            #expect(unsafe chmod(directory.path, 0o777) == 0)
+            #expect(problem(path) == .openDirectory(directory.path))
+            #expect(unsafe chmod(directory.path, 0o1777) == 0)
+            #expect(problem(path) == nil)
+            #expect(unsafe mkdir(directory.path + "/open", 0o700) == 0)
+            try PrivateFile.create(path: directory.path + "/open/key", [1])
+            #expect(unsafe symlink("open/key", directory.path + "/link") == 0)
+            #expect(problem(directory.path + "/link") == nil)
+            #expect(unsafe chmod(directory.path + "/open", 0o707) == 0)
+            #expect(problem(directory.path + "/link") == .openDirectory(directory.path + "/open"))
+            if getuid() == 0 {
+                #expect(unsafe chown(path, 54321, 0) == 0)
+                #expect(problem(path) == .foreignOwner(54321))
+                #expect(unsafe chown(path, 0, 0) == 0)
+            }
             #expect(problem(directory.path + "/none") == .missing)
             #expect(problem(path + "/none") == .missing)
             #expect(problem(directory.path) == .notRegularFile)

@@ -79,6 +79,40 @@ import Testing
         #expect(!shownText.contains("lane 0") && !shownText.contains("offloads"))
     }
 
+    // MARK: Privileges
+
+    @Test func statusSaysWhatWasGivenUp() throws {
+        var snapshot = makeSnapshot()
+        #expect(!String(decoding: try JSON.answer(.status, snapshot), as: UTF8.self).contains("confinement"))
+        snapshot.confinement = Confinement(
+            user: "causeway", capabilities: [], noNewPrivileges: true, landlock: 7, seccomp: true)
+        let shown = String(decoding: try JSON.answer(.status, snapshot), as: UTF8.self)
+        #expect(
+            shown.contains(
+                """
+                  "confinement" : {
+                    "capabilities" : [
+
+                    ],
+                    "landlock" : 7,
+                    "no_new_privileges" : true,
+                    "seccomp" : true,
+                    "user" : "causeway"
+                  },
+                """), "\(shown)")
+        func line(_ snapshot: GatewaySnapshot) throws -> Substring? {
+            try Tables.text(.status, json: JSON.answer(.status, snapshot)).split(separator: "\n").last
+        }
+        #expect(
+            try line(snapshot)
+                == "privileges  user causeway, no capabilities; files restricted by Landlock 7, system calls by seccomp")
+        snapshot.confinement = Confinement(
+            user: "root", capabilities: ["net_admin", "net_raw"], noNewPrivileges: true, landlock: nil, seccomp: false)
+        #expect(
+            try line(snapshot)
+                == "privileges  user root, capabilities net_admin, net_raw; files not restricted, system calls not restricted")
+    }
+
     // MARK: The bits
 
     @Test func everyBitHasAPlaceOfItsOwn() {

@@ -15,12 +15,14 @@ import Testing
         #expect(machine?.wakeUp == .fast && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.deliversJoined == .tcp)
         #expect(machine?.connectsPaths == false)
+        #expect(machine?.user == nil && machine?.group == nil && machine?.isSandboxed == true)
     }
 
     @Test func everyKeyArrives() {
         let lines = [
             "lanes = 2", "lane.cpus = 3, 1", "lane.wait = poll", "cpu.wake-up = normal", "offload.send = off",
             "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = on",
+            "user = causeway", "sandbox = off",
         ]
         var expected = MachineTuning()
         expected.lanes = 2
@@ -32,6 +34,8 @@ import Testing
         expected.deliversJoined = .off
         expected.bypassesQueue = true
         expected.connectsPaths = true
+        expected.user = "causeway"
+        expected.isSandboxed = false
         #expect(machine(lines.joined(separator: "\n")) == expected)
         for line in lines.indices {
             var others = lines
@@ -65,6 +69,15 @@ import Testing
     ])
     func badValues(line: String, column: Int, says: String) {
         #expect(problems(adding: line) == ["gw.conf:6:\(column): \(says)"])
+    }
+
+    @Test func aGroupNeedsAUser() {
+        let set = machine("user = 1234\ngroup = netops")
+        #expect(set?.user == "1234" && set?.group == "netops")
+        #expect(
+            problems(adding: "group = netops") == [
+                "gw.conf:6:9: group: there is no user (set user as well, such as user = causeway)"
+            ])
     }
 
     // MARK: What goes together

@@ -13,5 +13,6 @@
 #include "cwl_device.h"
 #include "cwl_message.h"
 #include "cwl_packet.h"
+#include "cwl_privilege.h"
 
 #endif

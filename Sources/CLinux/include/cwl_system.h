@@ -160,13 +160,17 @@ static inline socklen_t cwl_unix_address(struct sockaddr_un *address, const char
     return (socklen_t)sizeof *address;
 }
 
-/// Binds to `path`, which the kernel creates with the mode of the socket itself (less the umask): there is no moment at
-/// which others could connect.
+/// Binds to `path`, which the kernel creates with the mode of the socket itself (less the umask, which is put aside for a mode
+/// that it would change): there is no moment at which others could connect.
 static inline int64_t cwl_unix_bind(int fd, const char *path, mode_t mode) {
     struct sockaddr_un address;
     socklen_t length = cwl_unix_address(&address, path);
     if (fchmod(fd, mode) != 0) return cwl_result(-1);
-    return cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    if ((mode & 077) == 0) return cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    mode_t mask = umask(0);
+    int64_t result = cwl_result(bind(fd, (struct sockaddr *)&address, length));
+    umask(mask);
+    return result;
 }
 
 static inline int64_t cwl_unix_connect(int fd, const char *path) {
@@ -207,6 +211,7 @@ struct cwl_file_status {
     uint64_t inode;
     int64_t size;
     uint32_t permissions;
+    uint32_t owner;
     int32_t is_regular;
     int32_t is_socket;
 };
@@ -216,6 +221,7 @@ static inline void cwl_file_status_fill(struct cwl_file_status *out, const struc
     out->inode = in->st_ino;
     out->size = in->st_size;
     out->permissions = in->st_mode & 07777;
+    out->owner = in->st_uid;
     out->is_regular = S_ISREG(in->st_mode);
     out->is_socket = S_ISSOCK(in->st_mode);
 }

@@ -1,0 +1,89 @@
+// Accounts, capabilities and the sandbox. What cannot be taken back is done in a process of its own.
+
+import CLinux
+import Foundation
+import Testing
+
+@testable import LinuxIO
+
+@Suite struct PrivilegesTests {
+    private func problem(_ name: String, group: String? = nil) -> String? {
+        do throws(IOError) {
+            _ = try Account(name, group: group)
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    @Test func accounts() throws {
+        let root = try Account("root")
+        #expect(root.user == 0 && root.group == 0 && root.description == "user root")
+        // A number is its name's, with the group of that.
+        #expect(try Account("0").group == 0)
+        let other = try Account("54321", group: "12345")
+        #expect(other.user == 54321 && other.group == 12345 && !other.isCurrent)
+        #expect(try Account("root", group: "7").group == 7)
+        let nameless = "this number has no name, and so no group of its own: set group as well"
+        #expect(problem("54321") == "user 54321: cannot run as this user: \(nameless)")
+        #expect(problem("no-such-user-here")?.contains("there is no such user; useradd --system") == true)
+        #expect(problem("root", group: "no-such-group")?.contains("there is no such group") == true)
+        // The number that stands for nobody in system calls is a name like any other.
+        #expect(problem("4294967295")?.contains("there is no such user") == true)
+        #expect(problem("-1")?.contains("there is no such user") == true)
+        #expect(Account.isRoot == (Account.current == "root"))
+    }
+
+    @Test func capabilitiesHaveTheKernelsNames() {
+        #expect(CapabilitySet.netBindService.names == ["net_bind_service"])
+        #expect(CapabilitySet(rawValue: 1 | 1 << 12 | 1 << 40).names == ["chown", "net_admin", "checkpoint_restore"])
+        #expect(CapabilitySet(rawValue: 1 << 63).names == ["capability-63"] && CapabilitySet().names == [])
+    }
+
+    /// In the sandbox: what a gateway needs is there, and what it does not need is refused. Each number is a refusal that failed.
+    @Test func theSandboxRefuses() async {
+        await #expect(processExitsWith: .success) {
+            func code(_ result: Int64) -> Int32 { Int32(truncatingIfNeeded: result < 0 ? -result : 0) }
+            func opens(_ path: String) -> Bool {
+                let result = unsafe cwl_open_read(path)
+                if result >= 0 { _ = cwl_close(Int32(truncatingIfNeeded: result)) }
+                return result >= 0
+            }
+            let place = NSTemporaryDirectory() + "cw-sandbox-\(getpid())"
+            guard mkdir(place, 0o700) == 0 else { exit(2) }
+            for name in ["socket", "other"] { FileManager.default.createFile(atPath: "\(place)/\(name)", contents: Data([1])) }
+            guard opens("\(place)/other"), opens("/etc/hosts") else { exit(3) }
+            do { try Privileges.drop(to: nil, keeping: []) } catch { exit(4) }
+            guard CapabilitySet.current.isEmpty, Privileges.hasNoNewPrivileges else { exit(5) }
+            let sandbox = Sandbox.enter(socket: "\(place)/socket")
+            if sandbox.landlock != nil {
+                if opens("\(place)/other") { exit(10) }
+                if opens("/etc/hosts") == false { exit(11) }
+                if unsafe cwl_create_exclusive("\(place)/new", 0o600) >= 0 { exit(12) }
+                if unsafe cwl_create_exclusive("/etc/cw-new", 0o600) >= 0 { exit(13) }
+                if unsafe cwl_unlink("\(place)/socket") != 0 { exit(14) }
+                if unsafe cwl_unlink("/etc/hosts") == 0 { exit(15) }
+            } else if cwl_landlock_version() > 0 {
+                exit(19)
+            }
+            guard sandbox.hasSeccomp else { exit(20) }
+            if code(cwl_namespace_create()) != EPERM { exit(21) }
+            if unsafe execve("/bin/true", [nil], [nil]) != -1 || errno != EPERM { exit(22) }
+            // Without the filter: a bad descriptor.
+            if code(cwl_namespace_enter(-1)) != EPERM { exit(23) }
+            if setuid(getuid()) != -1 || errno != EPERM { exit(25) }
+            var child: pid_t = 0
+            if unsafe posix_spawn(&child, "/bin/true", nil, nil, [nil], [nil]) != EPERM { exit(26) }
+            // A thread is no process.
+            do {
+                let done = WakeFlag()
+                let thread = try LaneThread.start(name: "thread") { done.isSet = true }
+                thread.join()
+                if !done.isSet { exit(27) }
+            } catch { exit(28) }
+            exit(0)
+        }
+    }
+}
+
+private final class WakeFlag: @unchecked Sendable { var isSet = false }

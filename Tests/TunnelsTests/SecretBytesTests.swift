@@ -1,0 +1,75 @@
+// Memory for secrets: what it holds, that it is guarded, and that nothing prints it.
+
+import Foundation
+import Testing
+
+@testable import Tunnels
+
+@Suite struct SecretBytesTests {
+    private func octets(_ secret: SecretBytes) -> [UInt8] {
+        unsafe secret.withOctets { unsafe Array(UnsafeBufferPointer(start: $0, count: secret.count)) }
+    }
+
+    @Test func holdsWhatItWasMadeOf() {
+        let secret = SecretBytes([1, 2, 3])
+        #expect(octets(secret) == [1, 2, 3] && secret.count == 3)
+        #expect(octets(SecretBytes.zeros(5)) == [0, 0, 0, 0, 0])
+        // Octets that are not filled are zeros, never what was there.
+        #expect(octets(SecretBytes(count: 4) { $0.storeBytes(of: 9, toByteOffset: 2, as: UInt8.self) }) == [0, 0, 9, 0])
+        #expect(secret == SecretBytes([1, 2, 3]))
+        #expect(secret != SecretBytes([1, 2, 4]) && secret != SecretBytes([1, 2]))
+    }
+
+    @Test func isNeverPrinted() {
+        #expect("\(SecretBytes([0xAB, 0xCD]))" == "2 secret octets")
+        let pair = KeyPair(privateKey: [UInt8](repeating: 7, count: 32))
+        #expect(pair != nil && !"\(String(describing: pair))".contains("7, 7"))
+    }
+
+    /// Its page is read-only and no core dump has it; what is beside it cannot be touched.
+    @Test func livesBetweenGuards() throws {
+        let secret = SecretBytes([UInt8](repeating: 0x5A, count: 32))
+        let place = unsafe secret.withOctets { UInt(bitPattern: $0) }
+        let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n")
+        var (permissions, flags, around) = ("", "", [UInt: String]())
+        var isOurs = false
+        for line in maps {
+            let words = line.split(separator: " ")
+            let ends = words[0].split(separator: "-")
+            if ends.count == 2, let from = UInt(ends[0], radix: 16), let to = UInt(ends[1], radix: 16) {
+                isOurs = from <= place && place < to
+                if isOurs { permissions = String(words[1]) }
+                around[from] = String(words[1])
+            } else if isOurs, words[0] == "VmFlags:" {
+                flags = line + " "
+            }
+        }
+        #expect(permissions.hasPrefix("r--") && flags.contains(" dd "), "\(permissions) \(flags)")
+        // 32 octets end where the guard begins.
+        #expect(around[place + 32]?.hasPrefix("---") == true)
+    }
+
+    @Test func wipingOverwritesInPlace() {
+        var bytes: [UInt8] = [1, 2, 3, 4]
+        let before = unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+        Wipe.octets(&bytes)
+        #expect(bytes == [0, 0, 0, 0])
+        #expect(unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) } == before)
+        var none: [UInt8] = []
+        Wipe.octets(&none)
+        #expect(none == [])
+    }
+
+    /// A copy of a handshake is a state to return to: what is done to one does not change the other.
+    @Test func statesAreValues() throws {
+        var first = SymmetricState(protocolName: "Noise_test")
+        first.mixKey([1, 2, 3])
+        var second = first
+        second.mixKey([4])
+        #expect(first.split().0.bytes != second.split().0.bytes)
+        var third = first
+        first.mixKeyAndHash([5])
+        third.mixKeyAndHash(SecretBytes([5]))
+        #expect(first.hash == third.hash && first.split().1.bytes == third.split().1.bytes)
+    }
+}
