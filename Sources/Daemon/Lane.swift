@@ -316,7 +316,8 @@ struct Lane: ~Copyable {
         let message = socket.message(index)
         if message.length == 0 { return core.handleEmptyDatagram() }
         var bytes = socket.messageBytes(index)
-        core.handleDatagrams(&bytes, segmentSize: message.segmentSize, from: message.source, at: now)
+        core.handleDatagrams(
+            &bytes, segmentSize: message.segmentSize, from: message.source, octet: message.octet, at: now)
     }
 
     /// What a port's turn has brought.
@@ -368,7 +369,8 @@ struct Lane: ~Copyable {
     private static func transmit(_ index: Int, _ core: inout LaneCore, _ socket: inout UDPSocket) {
         let run = core.transmit(at: index)
         let result = socket.send(
-            core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index)
+            core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index,
+            octet: run.octet)
         let isWhole = result.datagramsFailed == 0
         core.handleTransmitted(
             run.peer, datagrams: result.datagramsSent,
