@@ -37,9 +37,10 @@ public struct FrameRing: ~Copyable {
         let needed = FrameRing.headerBytes &+ length
         guard count < limit else { return false }
         // A frame lies in one piece: what is too short for it at the end is passed over.
-        let skipped = storage.count &- tail < needed ? storage.count &- tail : 0
+        let wraps = storage.count &- tail < needed
+        let skipped = wraps ? storage.count &- tail : 0
         guard used &+ skipped &+ needed <= storage.count else { return false }
-        if skipped > 0 {
+        if wraps {
             if skipped >= FrameRing.headerBytes { storage.storeBigEndian(UInt16(0), at: tail) }
             tail = 0
             used &+= skipped

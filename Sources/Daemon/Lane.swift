@@ -389,14 +389,17 @@ struct Lane: ~Copyable {
     }
 
     private mutating func send(_ outgoing: OutgoingDatagram) {
-        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint)
+        let octet = core.configuration.classes.controlOctet
+        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint, octet)
         if result.datagramsFailed > 0 { core.handleUnsent(datagrams: result.datagramsFailed) }
     }
 
-    private static func send(_ bytes: [UInt8], _ socket: inout UDPSocket, to endpoint: Endpoint) -> SendResult {
+    private static func send(
+        _ bytes: [UInt8], _ socket: inout UDPSocket, to endpoint: Endpoint, _ octet: UInt8
+    ) -> SendResult {
         var bytes = bytes
         let count = bytes.count
-        return bytes.withMutableRawSpan { socket.send($0.bytes, segmentSize: max(count, 1), to: endpoint) }
+        return bytes.withMutableRawSpan { socket.send($0.bytes, segmentSize: max(count, 1), to: endpoint, octet: octet) }
     }
 
     // MARK: Once a second

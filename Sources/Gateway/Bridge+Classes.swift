@@ -72,9 +72,8 @@ extension Bridge {
         while let trafficClass = pacers[index].next(at: now) {
             let mark = pacers[index].frontMark(trafficClass)
             if !links[index].hasRoom(for: LaneCore.headroom, trafficClass) { return pacers[index].postpone(from: now) }
-            let finished = links[index].finishedBytes(trafficClass)
             let outcome = Bridge.append(frontOf: pacers, index, mark, to: &links)
-            note(outcome, index, mark, finished: finished)
+            note(outcome, index, mark)
             pacers[index].take(trafficClass)
         }
     }

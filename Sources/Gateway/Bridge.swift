@@ -342,30 +342,32 @@ public struct Bridge: ~Copyable {
     private mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
         if !links[index].isUp || !links[index].hasSender { return counters.add(.peerDown) }
         if isPacing && !admit(frame, index, mark) { return }
-        let finished = links[index].finishedBytes(mark.trafficClass)
         let outcome = links[index].append(frame, mark)
-        note(outcome, index, mark, finished: finished)
+        note(outcome, index, mark)
     }
 
-    /// What became of a frame for a peer, whose class had `finished` octets in finished datagrams before.
+    /// What became of a frame for a peer.
     @inline(__always)
-    mutating func note(_ outcome: PeerLink.Outcome, _ index: Int, _ mark: FrameMark, finished: Int) {
+    mutating func note(_ outcome: PeerLink.Outcome, _ index: Int, _ mark: FrameMark) {
         switch outcome {
-        case .packed:
+        case .packed, .packedMore:
             counters.add(PeerIndex(index), .framesOut)
-            if mark.trafficClass != .normal {
-                counters.add(PeerIndex(index), mark.trafficClass == .feed ? .feedOut : .bulkOut)
-            }
+            if !mark.isNormal { noteClass(index, mark) }
             // There is less room only once a datagram is finished.
             if !links[index].isDirty {
                 markDirty(index)
                 noteRoom(index, mark.trafficClass)
-            } else if links[index].finishedBytes(mark.trafficClass) != finished {
+            } else if outcome == .packedMore {
                 noteRoom(index, mark.trafficClass)
             }
         case .full: counters.add(.transmitFull)
         case .exhausted: counters.add(.keyExhausted)
         }
+    }
+
+    @inline(__always)
+    private mutating func noteClass(_ index: Int, _ mark: FrameMark) {
+        counters.add(PeerIndex(index), mark.place == TrafficClass.feed.rawValue ? .feedOut : .bulkOut)
     }
 
     /// Precondition: the peer is not marked yet.

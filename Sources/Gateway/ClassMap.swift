@@ -9,17 +9,30 @@ import Wire
 
 /// What a frame's headers say of how it wants to be treated.
 struct FrameMark: BitwiseCopyable {
-    var trafficClass: TrafficClass
+    /// The raw value of the class: 1 to 3.
+    let place: UInt8
     /// DSCP and ECN of its packet; 0 where it carries no IP.
-    var octet: UInt8
+    let octet: UInt8
+
+    @inline(__always)
+    init(place: UInt8, octet: UInt8) {
+        self.place = place
+        self.octet = octet
+    }
+
+    init(_ trafficClass: TrafficClass, octet: UInt8) { self.init(place: trafficClass.rawValue, octet: octet) }
+
+    var trafficClass: TrafficClass { TrafficClass(place: Int(place)) }
+    @inline(__always) var isNormal: Bool { place == TrafficClass.normal.rawValue }
 }
 
 /// The classes as they were configured, in the form in which lanes look them up.
 public struct ClassMap: Sendable, BitwiseCopyable {
-    /// The class of each code point.
-    private var classes: InlineArray<64, TrafficClass>
-    /// The class of routed IP multicast whose code point says nothing.
-    private var multicast: TrafficClass
+    /// Bit *n* is set where code point *n* belongs to the class feed; likewise for bulk. Never in both.
+    private let feed: UInt64
+    private let bulk: UInt64
+    /// The class of routed IP multicast whose code point says nothing, by its raw value.
+    private let multicast: UInt8
     /// For each class, the outer code point, or `copied`.
     private var outer: InlineArray<4, UInt8>
     private static let copied: UInt8 = 255
@@ -29,11 +42,11 @@ public struct ClassMap: Sendable, BitwiseCopyable {
     ]
 
     public init(_ settings: ClassSettings = ClassSettings()) {
-        classes = InlineArray { number in
-            let point = CodePoint(rawValue: UInt8(number))
-            return settings.feed.points.contains(point) ? .feed : settings.bulk.points.contains(point) ? .bulk : .normal
-        }
-        multicast = settings.feed.hasMulticast ? .feed : settings.bulk.hasMulticast ? .bulk : .normal
+        feed = settings.feed.points.rawValue
+        bulk = settings.bulk.points.rawValue & ~settings.feed.points.rawValue
+        let ofMulticast: TrafficClass =
+            settings.feed.hasMulticast ? .feed : settings.bulk.hasMulticast ? .bulk : .normal
+        multicast = ofMulticast.rawValue
         let marks = [.point(settings.controlMark), settings.feedMark, settings.normalMark, settings.bulkMark]
         outer = InlineArray { number in
             switch marks[number] {
@@ -43,14 +56,21 @@ public struct ClassMap: Sendable, BitwiseCopyable {
         }
     }
 
+    /// The outer traffic class octet of the tunnel's own datagrams: for handshakes, which control sends.
+    public var controlOctet: UInt8 { outer[TrafficClass.control.place] << 2 }
+
     @inline(__always)
     func mark(_ frame: RawSpan, _ header: FrameHeader) -> FrameMark {
-        guard let octet = TrafficOctet.of(frame, header) else { return FrameMark(trafficClass: .normal, octet: 0) }
-        var trafficClass = classes[Int(octet >> 2)]
-        if trafficClass == .normal && header.destination.isGroup && TrafficOctet.isRoutedMulticast(frame, header) {
-            trafficClass = multicast
+        guard let octet = TrafficOctet.of(frame, header) else {
+            return FrameMark(place: TrafficClass.normal.rawValue, octet: 0)
         }
-        return FrameMark(trafficClass: trafficClass, octet: octet)
+        let point = UInt64(octet >> 2)
+        // 1 is feed, 2 normal, 3 bulk: one less, or one more.
+        let place = 2 &- UInt8(truncatingIfNeeded: feed &>> point & 1) &+ UInt8(truncatingIfNeeded: bulk &>> point & 1)
+        if place == 2 && header.destination.isGroup && TrafficOctet.isRoutedMulticast(frame, header) {
+            return FrameMark(place: multicast, octet: octet)
+        }
+        return FrameMark(place: place, octet: octet)
     }
 
     /// The outer traffic class octet of a run's datagrams.

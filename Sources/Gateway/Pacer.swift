@@ -106,8 +106,7 @@ struct Pacer: ~Copyable {
     func front(_ trafficClass: TrafficClass) -> RawSpan { queues[Pacer.place(trafficClass)].front() }
 
     func frontMark(_ trafficClass: TrafficClass) -> FrameMark {
-        FrameMark(
-            trafficClass: trafficClass, octet: UInt8(truncatingIfNeeded: queues[Pacer.place(trafficClass)].frontTag))
+        FrameMark(trafficClass, octet: UInt8(truncatingIfNeeded: queues[Pacer.place(trafficClass)].frontTag))
     }
 
     /// It has been packed.
@@ -150,7 +149,9 @@ struct Pacer: ~Copyable {
         return true
     }
 
-    private mutating func charge(_ octets: Int) {
+    /// With a sixteenth for the datagrams around it, about what those of full size come to.
+    private mutating func charge(_ frame: Int) {
+        let octets = frame &+ frame / 16
         charged &+= octets
         credit &-= Int64(octets) &* Pacer.bitsOfOctet
     }

@@ -12,12 +12,18 @@ import Basics
 import Buffers
 import Tunnels
 
+/// One class of one peer.
+struct ClassPacker: ~Copyable {
+    var packer: Packer
+    /// What the frames in it have in common.
+    var mark = RunMark()
+}
+
 struct PackerSet: ~Copyable {
     /// The size of a full datagram, in octets of UDP payload.
     private(set) var datagramSize: Int
     /// By the raw value of the class; none until `open`.
-    private var packers = FixedArray<Packer>(count: 0) { _ in Packer(datagramSize: 128) }
-    private var marks = FixedArray<RunMark>(count: TrafficClass.count) { _ in RunMark() }
+    private var classes = FixedArray<ClassPacker>(count: 0) { _ in ClassPacker(packer: Packer(datagramSize: 128)) }
 
     private static let frameCapacity = 192 * 1024
     /// The tunnel's own datagrams are few, and lost ones are sent again.
@@ -29,31 +35,34 @@ struct PackerSet: ~Copyable {
 
     /// Takes the memory; nothing happens the second time.
     mutating func open() {
-        if packers.count > 0 { return }
+        if classes.count > 0 { return }
         let size = datagramSize
-        packers = FixedArray(count: TrafficClass.count) { number in
-            let isControl = number == TrafficClass.control.place
-            return Packer(
-                datagramSize: size, capacity: max(isControl ? PackerSet.controlCapacity : PackerSet.frameCapacity, 8 * size))
+        classes = FixedArray(count: TrafficClass.count) { number in
+            let capacity = number == TrafficClass.control.place ? PackerSet.controlCapacity : PackerSet.frameCapacity
+            return ClassPacker(packer: Packer(datagramSize: size, capacity: max(capacity, 8 * size)))
         }
     }
 
+    /// Octets in finished datagrams of a class.
     func finishedBytes(_ trafficClass: TrafficClass) -> Int {
-        packers.count == 0 ? 0 : packers[trafficClass.place].finishedBytes
+        classes.count == 0 ? 0 : classes[trafficClass.place].packer.finishedBytes
     }
 
-    func mark(_ trafficClass: TrafficClass) -> RunMark { marks[trafficClass.place] }
+    func mark(_ trafficClass: TrafficClass) -> RunMark {
+        classes.count == 0 ? RunMark() : classes[trafficClass.place].mark
+    }
 
     /// Precondition: opened.
     @_lifetime(borrow self)
-    func finished(_ trafficClass: TrafficClass) -> RawSpan { packers[trafficClass.place].finished() }
+    func finished(_ trafficClass: TrafficClass) -> RawSpan { classes[trafficClass.place].packer.finished() }
 
     func hasRoom(for bytes: Int, _ trafficClass: TrafficClass) -> Bool {
-        packers.count == 0 || packers[trafficClass.place].hasRoom(for: bytes)
+        classes.count == 0 || classes[trafficClass.place].packer.hasRoom(for: bytes)
     }
 
     var isEmpty: Bool {
-        for number in 0..<packers.count where packers[number].finishedBytes > 0 || packers[number].hasOpenDatagram {
+        for number in 0..<classes.count
+        where classes[number].packer.finishedBytes > 0 || classes[number].packer.hasOpenDatagram {
             return false
         }
         return true
@@ -62,34 +71,44 @@ struct PackerSet: ~Copyable {
     /// Precondition: empty.
     mutating func setDatagramSize(_ size: Int) {
         datagramSize = size
-        for number in 0..<packers.count { packers[number].setDatagramSize(size) }
+        for number in 0..<classes.count { classes[number].packer.setDatagramSize(size) }
     }
 
-    /// Precondition: opened.
+    /// How many more octets are in finished datagrams than before; `nil`, and nothing changed, when there is no room or no
+    /// number. Precondition: opened.
     @inline(__always)
-    mutating func append(_ frame: RawSpan, _ mark: FrameMark, sender: inout StreamSender) -> Bool {
-        let place = mark.trafficClass.place
-        guard packers[place].append(frame, sender: &sender) else { return false }
-        marks[place].add(mark.octet)
-        return true
+    mutating func append(_ frame: RawSpan, _ mark: FrameMark, sender: inout StreamSender) -> Int? {
+        PackerSet.append(frame, mark.octet, &classes[Int(mark.place)], &sender)
+    }
+
+    @inline(__always)
+    private static func append(
+        _ frame: RawSpan, _ octet: UInt8, _ place: inout ClassPacker, _ sender: inout StreamSender
+    ) -> Int? {
+        let finished = place.packer.finishedBytes
+        guard place.packer.append(frame, sender: &sender) else { return nil }
+        place.mark.add(octet)
+        return place.packer.finishedBytes &- finished
     }
 
     /// Precondition: opened.
     mutating func append(control segment: RawSpan, sender: inout StreamSender) -> Bool {
-        packers[TrafficClass.control.place].append(segment, kind: .control, sender: &sender)
+        classes[TrafficClass.control.place].packer.append(segment, kind: .control, sender: &sender)
     }
 
     /// Precondition: opened.
-    mutating func appendEmpty(sender: inout StreamSender) -> Bool { packers[TrafficClass.control.place].appendEmpty(sender: &sender) }
+    mutating func appendEmpty(sender: inout StreamSender) -> Bool {
+        classes[TrafficClass.control.place].packer.appendEmpty(sender: &sender)
+    }
 
     mutating func finish(sender: inout StreamSender) {
-        for number in 0..<packers.count { packers[number].finish(sender: &sender) }
+        for number in 0..<classes.count { classes[number].packer.finish(sender: &sender) }
     }
 
     mutating func removeAll() {
-        for number in 0..<packers.count {
-            packers[number].removeAll()
-            marks[number] = RunMark()
+        for number in 0..<classes.count {
+            classes[number].packer.removeAll()
+            classes[number].mark = RunMark()
         }
     }
 }

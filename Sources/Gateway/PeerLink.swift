@@ -23,6 +23,8 @@ public enum StreamIdentifier {
 struct PeerLink: ~Copyable {
     enum Outcome {
         case packed
+        /// The same, and there is less room than before.
+        case packedMore
         case full
         case exhausted
     }
@@ -107,8 +109,9 @@ struct PeerLink: ~Copyable {
     }
 
     /// Precondition: there is a sender.
+    @inline(__always)
     mutating func append(_ frame: RawSpan, _ mark: FrameMark) -> Outcome {
-        if packer.append(frame, mark, sender: &sender!) { return .packed }
+        if let more = packer.append(frame, mark, sender: &sender!) { return more == 0 ? .packed : .packedMore }
         return remaining <= 64 ? .exhausted : .full
     }
 

@@ -70,7 +70,7 @@ public enum Tables {
                 Column(title: "datagrams in", value: $0.datagramsIn, align: .right),
                 Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
                 Column(title: "lost", value: $0.datagramsLost, align: .right),
-                Column(title: "queue drops", value: queueDrops($0), align: .right),
+                Column(title: "queue drops", value: queueDrops($0)),
             ]
         }
         return lines(table.string(for: document.peers))
