@@ -33,7 +33,7 @@ extension Bridge {
     mutating func admit(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) -> Bool {
         if !pacers[index].isPaced { return true }
         switch pacers[index].admit(frame, mark, at: clock) {
-        case .now: return true
+        case .leaves: return true
         case .waits: nextRelease = min(nextRelease, pacers[index].releaseAt)
         case .dropped: countFull(PeerIndex(index), mark.trafficClass)
         }

@@ -73,7 +73,7 @@ struct Pacer: ~Copyable {
     }
 
     enum Verdict {
-        case now
+        case leaves
         case waits
         case dropped
     }
@@ -84,7 +84,7 @@ struct Pacer: ~Copyable {
         let place = Pacer.place(mark.trafficClass)
         if credit > 0 && isEmpty(upTo: place) {
             charge(frame.byteCount)
-            return .now
+            return .leaves
         }
         guard queues[place].push(frame, tag: UInt16(mark.octet)) else { return .dropped }
         schedule(at: now)

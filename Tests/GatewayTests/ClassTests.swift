@@ -140,8 +140,8 @@ import Wire
         _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
         for number in 0..<900 as Range<UInt32> {
             mesh.send(
-                IPFrame(flow: UInt8(number % 3), number: number / 3, octet: [4, 0, 184][Int(number % 3)], count: 900).bytes, site: 0,
-                at: mesh.now + .milliseconds(Int64(number / 100)))
+                IPFrame(flow: UInt8(number % 3), number: number / 3, octet: [4, 0, 184][Int(number % 3)], count: 900).bytes,
+                site: 0, at: mesh.now + .milliseconds(Int64(number / 100)))
         }
         mesh.run(for: .seconds(2))
         let frames = mesh.sites[1].delivered[0].compactMap { flowAndNumber($0.bytes) }

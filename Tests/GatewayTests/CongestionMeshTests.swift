@@ -63,6 +63,8 @@ import Wire
         let counter = Counter()
         mesh.setOneWay(from: 0, to: 1) {
             $0.remark = { octet in
+                // Only the frame's datagrams: the tunnel's own are Not-ECT.
+                guard octet & 3 != 0 else { return octet }
                 defer { counter.value += 1 }
                 return counter.value == piece ? octet | 3 : octet
             }

@@ -21,7 +21,9 @@ def octet(data):
 
 def send_marked(lab, site, other, tos, count=20, size=200, port=9000):
     """A host sends datagrams with this traffic class octet to another site's host."""
-    with lab.socket(lab.host(site), socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with lab.socket(lab.host(site), socket.AF_INET, socket.SOCK_DGRAM) as sock, \
+            lab.socket(lab.host(other), socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("", port))       # nobody answers that the port is closed
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         for number in range(count):
             sock.sendto(struct.pack("!Q", number).ljust(size, b"."), (lab.host_ip(other), port))

@@ -49,7 +49,9 @@ import Testing
             #expect(CodePoint("\(number)") == point && CodePoint(point.description) == point)
         }
         #expect(CodePoint(rawValue: 5).description == "5" && CodePoint.cs0.description == "cs0")
-        for wrong in ["", "64", "-1", "EF", "af14", "af51", "cs8", "0x2e", "1e", "999", " ef"] { #expect(CodePoint(wrong) == nil) }
+        for wrong in ["", "64", "-1", "EF", "af14", "af51", "cs8", "0x2e", "1e", "999", " ef"] {
+            #expect(CodePoint(wrong) == nil)
+        }
     }
 
     @Test(arguments: [
@@ -60,18 +62,20 @@ import Testing
     @Test(arguments: [("copy", "copy"), ("46", "ef"), ("default", "cs0"), ("7", "7")])
     func goodMarks(value: String, printed: String) { #expect(outcome(.outerMark, value) == printed) }
 
+    private static let points = "ef, va, le, cs0 to cs7, af11 to af43, or a number from 0 to 63"
+
     @Test(arguments: [
         ("class.feed = ef, eff", 18, "class.feed: \"eff\" is not a code point (did you mean ef?)"),
         ("class.feed = ef, 46", 18, "class.feed: \"46\" is listed twice"),
         ("class.feed = multicast, multicast", 25, "class.feed: \"multicast\" is listed twice"),
         ("class.feed = 184", 14, "class.feed: \"184\" is out of range (0 to 63; the octet 184 has the code point 46)"),
         ("class.feed.dscp = 65", 19, "class.feed.dscp: \"65\" is out of range (0 to 63)"),
-        ("class.feed = ef,", 17, "class.feed: \"\" is not a code point (ef, va, le, cs0 to cs7, af11 to af43, or a number from 0 to 63)"),
+        ("class.feed = ef,", 17, "class.feed: \"\" is not a code point (\(points))"),
+        ("class.control.dscp = copy", 22, "class.control.dscp: \"copy\" is not a code point (\(points))"),
         (
-            "class.control.dscp = copy", 22,
-            "class.control.dscp: \"copy\" is not a code point (ef, va, le, cs0 to cs7, af11 to af43, or a number from 0 to 63)"
+            "class.feed = cs1", 14,
+            "class.feed: cs1 in class.feed and in class.bulk (take cs1 out of one of the two; both have defaults)"
         ),
-        ("class.feed = cs1", 14, "class.feed: cs1 in class.feed and in class.bulk (take cs1 out of one of the two; both have defaults)"),
         (
             "class.bulk = ef, multicast", 14,
             "class.bulk: ef, multicast in class.feed and in class.bulk (take them out of one of the two; both have defaults)"

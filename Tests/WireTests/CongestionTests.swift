@@ -45,9 +45,11 @@ import Testing
     }
 
     private func ipv6(_ octet: UInt8, tags: [UInt8] = []) -> [UInt8] {
-        [0x33, 0x33, 0, 0, 0, 7, 2, 0, 0, 0, 0, 1] + tags + [0x86, 0xDD, 0x60 | octet >> 4, octet << 4 | 0x0A, 0xBC, 0xDE, 0, 8, 17, 9]
-            + [0x20, 0x01, 0x0D, 0xB8] + [UInt8](repeating: 0, count: 11) + [1, 0xFF, 0x3E] + [UInt8](repeating: 0, count: 13)
-            + [7, 1, 2, 3, 4, 0, 8, 0, 0]
+        var bytes: [UInt8] = [0x33, 0x33, 0, 0, 0, 7, 2, 0, 0, 0, 0, 1] + tags + [0x86, 0xDD]
+        bytes += [0x60 | octet >> 4, octet << 4 | 0x0A, 0xBC, 0xDE, 0, 8, 17, 9]
+        bytes += [0x20, 0x01, 0x0D, 0xB8] + [UInt8](repeating: 0, count: 11) + [1]
+        bytes += [0xFF, 0x3E] + [UInt8](repeating: 0, count: 13) + [7]
+        return bytes + [1, 2, 3, 4, 0, 8, 0, 0]
     }
 
     private func decapsulate(_ frame: [UInt8], _ outer: Congestion) -> [UInt8]? {
@@ -89,7 +91,8 @@ import Testing
         let arp: [UInt8] = [UInt8](repeating: 0xFF, count: 6) + [2, 0, 0, 0, 0, 1, 8, 6] + [UInt8](repeating: 7, count: 28)
         var wrongVersion = ipv4(2)
         wrongVersion[14] = 0x65
-        for frame in [arp, [], [1, 2, 3], Array(ipv4(2).prefix(15)), Array(ipv4(2).prefix(33)), Array(ipv6(2).prefix(53)), wrongVersion] {
+        let cut = [Array(ipv4(2).prefix(15)), Array(ipv4(2).prefix(33)), Array(ipv6(2).prefix(53))]
+        for frame in [arp, [], [1, 2, 3], wrongVersion] + cut {
             #expect(decapsulate(frame, .experienced) == frame)
         }
     }
