@@ -26,6 +26,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case transmitFull
     case keyExhausted
     case sendFailed
+    case feedQueueFull
+    case normalQueueFull
+    case bulkQueueFull
     // Datagrams from the WAN.
     case receiveOverrun
     case malformedDatagram
@@ -38,6 +41,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case malformedPacking
     case lostOnWAN
     case fragmentLost
+    case congestionUnmarked
     // Towards a LAN.
     case deliverFull
     case portSendFailed
@@ -65,6 +69,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .transmitFull: "transmit-full"
         case .keyExhausted: "key-exhausted"
         case .sendFailed: "send-failed"
+        case .feedQueueFull: "feed-queue-full"
+        case .normalQueueFull: "normal-queue-full"
+        case .bulkQueueFull: "bulk-queue-full"
         case .receiveOverrun: "receive-overrun"
         case .malformedDatagram: "malformed-datagram"
         case .unknownStream: "unknown-stream"
@@ -76,6 +83,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .malformedPacking: "malformed-packing"
         case .lostOnWAN: "lost-on-wan"
         case .fragmentLost: "fragment-lost"
+        case .congestionUnmarked: "congestion-unmarked"
         case .deliverFull: "deliver-full"
         case .portSendFailed: "port-send-failed"
         }
@@ -87,7 +95,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull,
             .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
             "datagrams"
-        case .peerDown, .transmitFull, .keyExhausted, .deliverFull, .portSendFailed:
+        case .peerDown, .transmitFull, .keyExhausted, .feedQueueFull, .normalQueueFull, .bulkQueueFull, .deliverFull,
+            .portSendFailed:
             "copies"
         default:
             "frames"
@@ -117,6 +126,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .transmitFull: "the buffer towards that peer was full"
         case .keyExhausted: "that peer's key had reached its limit and no new one was agreed"
         case .sendFailed: "the kernel refused to send it"
+        case .feedQueueFull: "a peer's rate was used up, and the frames of class feed that wait for it were too many"
+        case .normalQueueFull: "a peer's rate was used up, and the frames of class normal that wait for it were too many"
+        case .bulkQueueFull: "a peer's rate was used up, and the frames of class bulk that wait for it were too many"
         case .receiveOverrun: "the UDP socket's receive buffer was full (the kernel's count)"
         case .malformedDatagram: "not a datagram of this protocol"
         case .unknownStream: "for a session that does not exist here"
@@ -128,6 +140,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .malformedPacking: "authentic, but its contents could not be parsed"
         case .lostOnWAN: "a peer sealed it, and it has not arrived: a gap in the peer's numbers (a late one closes it)"
         case .fragmentLost: "a part of the frame was lost on the WAN"
+        case .congestionUnmarked: "its datagram came marked as congested, and its own header takes no mark (RFC 6040)"
         case .deliverFull: "the buffer towards the LAN port was full"
         case .portSendFailed: "the LAN port refused it"
         }

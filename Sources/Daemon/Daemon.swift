@@ -55,6 +55,7 @@ public final class Daemon: Sendable {
             var configuration = LaneConfiguration(
                 settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
             configuration.lane = UInt16(lane)
+            configuration.setRates(settings.peers.map(\.rate), lanes: count)
             configuration.portAddresses = addresses
             configuration.backends = backends
             // The lane takes out the ports that cannot.

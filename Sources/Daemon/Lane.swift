@@ -329,7 +329,8 @@ struct Lane: ~Copyable {
         let message = socket.message(index)
         if message.length == 0 { return core.handleEmptyDatagram() }
         var bytes = socket.messageBytes(index)
-        core.handleDatagrams(&bytes, segmentSize: message.segmentSize, from: message.source, at: now)
+        core.handleDatagrams(
+            &bytes, segmentSize: message.segmentSize, from: message.source, octet: message.octet, at: now)
     }
 
     /// What a port's turn has brought.
@@ -381,7 +382,8 @@ struct Lane: ~Copyable {
     private static func transmit(_ index: Int, _ core: inout LaneCore, _ socket: inout UDPSocket) {
         let run = core.transmit(at: index)
         let result = socket.send(
-            core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index)
+            core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index,
+            octet: run.octet)
         let isWhole = result.datagramsFailed == 0
         core.handleTransmitted(
             run.peer, datagrams: result.datagramsSent,
@@ -400,14 +402,17 @@ struct Lane: ~Copyable {
     }
 
     private mutating func send(_ outgoing: OutgoingDatagram) {
-        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint)
+        let octet = core.configuration.classes.controlOctet
+        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint, octet)
         if result.datagramsFailed > 0 { core.handleUnsent(datagrams: result.datagramsFailed) }
     }
 
-    private static func send(_ bytes: [UInt8], _ socket: inout UDPSocket, to endpoint: Endpoint) -> SendResult {
+    private static func send(
+        _ bytes: [UInt8], _ socket: inout UDPSocket, to endpoint: Endpoint, _ octet: UInt8
+    ) -> SendResult {
         var bytes = bytes
         let count = bytes.count
-        return bytes.withMutableRawSpan { socket.send($0.bytes, segmentSize: max(count, 1), to: endpoint) }
+        return bytes.withMutableRawSpan { socket.send($0.bytes, segmentSize: max(count, 1), to: endpoint, octet: octet) }
     }
 
     // MARK: Once a second

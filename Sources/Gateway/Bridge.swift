@@ -58,6 +58,17 @@ public struct Bridge: ~Copyable {
     var dirtyCount = 0
     /// Whether some peer's buffer has no room for all that one more call may bring.
     var isLinkFull = false
+    /// What the batch has come to, in the order in which it leaves: the first `runCount`. See Bridge+Classes.
+    var runs: FixedArray<RunPlace>
+    var runCount = 0
+    let classes: ClassMap
+    /// For each peer; none where no peer has a rate.
+    var pacers: FixedArray<Pacer>
+    private let isPacing: Bool
+    /// When the frame in hand came; kept only while there are rates.
+    var clock = Instant.zero
+    /// When something that waits for a peer's rate may leave.
+    var nextRelease = Instant.distantFuture
 
     init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
         allPorts = PortSet(first: configuration.ports)
@@ -85,22 +96,32 @@ public struct Bridge: ~Copyable {
             locations: Location.count(peers: configuration.peers), secret: secret, isShared: mailbox.crossings != nil)
         links = FixedArray(count: configuration.peers) { _ in PeerLink(pathMTU: configuration.pathMTU) }
         dirty = FixedArray(count: configuration.peers) { _ in 0 }
+        runs = FixedArray(count: configuration.peers * TrafficClass.count) { _ in RunPlace(peer: 0, trafficClass: .control) }
+        classes = configuration.classes
+        let rates = configuration.rates
+        isPacing = rates.contains { $0 > 0 }
+        pacers = FixedArray(count: isPacing ? configuration.peers : 0) { index in
+            Pacer(rate: index < rates.count ? rates[index] : 0, pathMTU: configuration.pathMTU)
+        }
     }
 
     /// A finished frame that a LAN port received.
     mutating func switchFromPort(_ frame: RawSpan, _ port: PortIndex, _ now: Instant) {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
+        if isPacing { clock = now }
         learn(header, from: Location(port), now)
         if isSnooping { noteVLAN(header.vlan) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
         if header.destination.isGroup {
-            return isSnooping ? switchGroupFromPort(frame, header, port, now) : flood(frame, port)
+            return isSnooping ? switchGroupFromPort(frame, header, port, now) : flood(frame, header, port)
         }
         if header.destination == portAddresses[port.index] { return counters.add(.forGateway) }
-        guard let place = macs.lookup(header.destination, on: header.vlan, at: now) else { return flood(frame, port) }
+        guard let place = macs.lookup(header.destination, on: header.vlan, at: now) else {
+            return flood(frame, header, port)
+        }
         guard let other = place.port else {
-            if let peer = place.peer { pack(frame, peer.index) }
+            if let peer = place.peer { pack(frame, peer.index, classes.mark(frame, header)) }
             return
         }
         if other == port { return counters.add(.sameSegment) }
@@ -162,16 +183,16 @@ public struct Bridge: ~Copyable {
     private mutating func switchGroupFromPort(_ frame: RawSpan, _ header: FrameHeader, _ port: PortIndex, _ now: Instant) {
         let multicast = MulticastHeader(frame, header)
         switch multicast.kind {
-        case .data: forward(frame, header.vlan, multicast, port)
-        case .everywhere, .unknownIGMP: flood(frame, port)
+        case .data: forward(frame, header, multicast, port)
+        case .everywhere, .unknownIGMP: flood(frame, header, port)
         case .membership: punt(frame, port)
         case .discovery, .pim:
             punt(frame, port)
-            flood(frame, port)
+            flood(frame, header, port)
         case .invalidScope: counters.add(.invalidScope)
         case .other:
             if header.destination == .broadcast || admitOther(port, now) {
-                flood(frame, port)
+                flood(frame, header, port)
             } else {
                 counters.add(.multicastRate)
             }
@@ -179,8 +200,8 @@ public struct Bridge: ~Copyable {
     }
 
     /// To the ports and the peers of the entry.
-    private mutating func forward(_ frame: RawSpan, _ vlan: VLAN, _ multicast: MulticastHeader, _ port: PortIndex) {
-        guard let verdict = forwarding.find(vlan, group: multicast.group, source: multicast.source) else {
+    private mutating func forward(_ frame: RawSpan, _ header: FrameHeader, _ multicast: MulticastHeader, _ port: PortIndex) {
+        guard let verdict = forwarding.find(header.vlan, group: multicast.group, source: multicast.source) else {
             return counters.add(.unwanted)
         }
         let fanOut = forwarding.fanOut(verdict)
@@ -192,20 +213,22 @@ public struct Bridge: ~Copyable {
         if !ports.isEmpty && !frames.append(frame, to: ports) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
         }
-        pack(frame, fanOut.peers.word(0), from: 0)
+        if fanOut.peers.isEmpty { return }
+        let mark = classes.mark(frame, header)
+        pack(frame, fanOut.peers.word(0), from: 0, mark)
         if links.count > 64 {
-            for index in 1..<PeerSet.wordCount { pack(frame, fanOut.peers.word(index), from: index &* 64) }
+            for index in 1..<PeerSet.wordCount { pack(frame, fanOut.peers.word(index), from: index &* 64, mark) }
         }
     }
 
     /// To peers from `first` on: one bit each.
     @inline(__always)
-    private mutating func pack(_ frame: RawSpan, _ peers: UInt64, from first: Int) {
+    private mutating func pack(_ frame: RawSpan, _ peers: UInt64, from first: Int, _ mark: FrameMark) {
         var bits = peers
         while bits != 0 {
             let peer = first &+ bits.trailingZeroBitCount
             bits &= bits &- 1
-            if peer < links.count { pack(frame, peer) }
+            if peer < links.count { pack(frame, peer, mark) }
         }
     }
 
@@ -289,42 +312,62 @@ public struct Bridge: ~Copyable {
         guard peer.index < links.count, links[peer.index].hasSender, count > 0 else { return }
         guard links[peer.index].append(control: block.bytes(at: 0, count: count)) else { return }
         if !links[peer.index].isDirty { markDirty(peer.index) }
-        noteRoom(peer.index)
+        noteRoom(peer.index, .control)
     }
 
     /// After each change of what waits for a peer; behind a short datagram there is no room either.
     @inline(__always)
+    mutating func noteRoom(_ index: Int, _ trafficClass: TrafficClass) {
+        let needed = trafficClass == .control ? PackerSet.controlHeadroom : LaneCore.headroom
+        if !links[index].hasRoom(for: needed, trafficClass) { isLinkFull = true }
+    }
+
+    /// The same for all classes.
     mutating func noteRoom(_ index: Int) {
-        if !links[index].hasRoom(for: LaneCore.headroom) { isLinkFull = true }
+        for number in 0..<TrafficClass.count { noteRoom(index, TrafficClass(place: number)) }
     }
 
     // MARK: Flooding
 
-    private mutating func flood(_ frame: RawSpan, _ port: PortIndex) {
+    private mutating func flood(_ frame: RawSpan, _ header: FrameHeader, _ port: PortIndex) {
         let others = allPorts.removing(port)
         if others.isEmpty && links.count == 0 { return counters.add(.noReceiver) }
         if !others.isEmpty && !frames.append(frame, to: others) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: others.count))
         }
-        for index in 0..<links.count { pack(frame, index) }
+        let mark = classes.mark(frame, header)
+        for index in 0..<links.count { pack(frame, index, mark) }
     }
 
-    private mutating func pack(_ frame: RawSpan, _ index: Int) {
+    private mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
         if !links[index].isUp || !links[index].hasSender { return counters.add(.peerDown) }
-        let finished = links[index].finishedBytes
-        switch links[index].append(frame) {
-        case .packed:
+        if isPacing && !admit(frame, index, mark) { return }
+        let outcome = links[index].append(frame, mark)
+        note(outcome, index, mark)
+    }
+
+    /// What became of a frame for a peer.
+    @inline(__always)
+    mutating func note(_ outcome: PeerLink.Outcome, _ index: Int, _ mark: FrameMark) {
+        switch outcome {
+        case .packed, .packedMore:
             counters.add(PeerIndex(index), .framesOut)
+            if !mark.isNormal { noteClass(index, mark) }
             // There is less room only once a datagram is finished.
             if !links[index].isDirty {
                 markDirty(index)
-                noteRoom(index)
-            } else if links[index].finishedBytes != finished {
-                noteRoom(index)
+                noteRoom(index, mark.trafficClass)
+            } else if outcome == .packedMore {
+                noteRoom(index, mark.trafficClass)
             }
         case .full: counters.add(.transmitFull)
         case .exhausted: counters.add(.keyExhausted)
         }
+    }
+
+    @inline(__always)
+    private mutating func noteClass(_ index: Int, _ mark: FrameMark) {
+        counters.add(PeerIndex(index), mark.place == TrafficClass.feed.rawValue ? .feedOut : .bulkOut)
     }
 
     /// Precondition: the peer is not marked yet.

@@ -14,6 +14,12 @@ extension LaneConfiguration {
         isSnooping = tuning.multicast.snooping
         otherMulticastLimit = tuning.multicast.otherLimit
         forwardMask = tuning.forwardMask
+        classes = ClassMap(tuning.classes)
+    }
+
+    /// Sets what each peer may be sent; every lane has an equal part of it.
+    public mutating func setRates(_ rates: [UInt64?], lanes: Int) {
+        self.rates = rates.map { ($0 ?? 0) / UInt64(lanes) }
     }
 }
 

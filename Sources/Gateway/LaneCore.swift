@@ -60,6 +60,10 @@ public struct LaneConfiguration: Sendable {
     public var coalescing = PortSet.none
     /// Of those, the ports that take super-frames of UDP too.
     public var coalescingUDP = PortSet.none
+    /// The traffic classes of frames, and what their datagrams say on the outside.
+    public var classes = ClassMap()
+    /// For each peer what this lane may send to it, in bits a second; 0, and where there is none, for no limit.
+    public var rates: [UInt64] = []
     /// Which library seals and opens. A matter of speed alone, so that only a live gateway chooses.
     public var backends = CipherBackends.sodium
 
@@ -84,6 +88,9 @@ public struct Transmit: Sendable, BitwiseCopyable {
     public var endpoint: Endpoint
     public var segmentSize: Int
     public var byteCount: Int
+    public var trafficClass: TrafficClass
+    /// What the IP headers of all its datagrams say: DSCP in the high six bits, ECN in the low two.
+    public var octet: UInt8
 
     public var datagrams: Int { (byteCount &+ segmentSize &- 1) / segmentSize }
 }
@@ -117,7 +124,9 @@ public struct LaneCore: ~Copyable {
     /// Datagrams that were handed to them since the driver asked.
     var crossings = 0
     /// When something must be done though nothing arrives.
-    public private(set) var nextTimeout = Instant.zero
+    public var nextTimeout: Instant { min(nextChore, bridge.nextRelease) }
+    /// The same for all but what a peer's rate holds back.
+    private var nextChore = Instant.zero
     var listing: MACListing?
     private var published = Instant.zero
     /// True when something has been counted since counters were published.
@@ -204,8 +213,9 @@ public struct LaneCore: ~Copyable {
 
     /// Datagrams of one source, end to end, each `segmentSize` octets but the last. They are opened in place.
     /// Precondition: `segmentSize` is positive.
+    /// `octet` is what their IP headers said: DSCP in the high six bits, ECN in the low two.
     public mutating func handleDatagrams(
-        _ bytes: inout MutableRawSpan, segmentSize: Int, from source: Endpoint, at now: Instant
+        _ bytes: inout MutableRawSpan, segmentSize: Int, from source: Endpoint, octet: UInt8 = 0, at now: Instant
     ) {
         precondition(segmentSize > 0)
         var offset = 0
@@ -213,19 +223,21 @@ public struct LaneCore: ~Copyable {
         while offset < total {
             let end = min(offset &+ segmentSize, total)
             var datagram = bytes._mutatingExtracting(offset..<end)
-            handleDatagram(&datagram, from: source, at: now)
+            handleDatagram(&datagram, from: source, octet: octet, at: now)
             offset = end
         }
     }
 
     /// One datagram. It is opened in place.
-    public mutating func handleDatagram(_ datagram: inout MutableRawSpan, from source: Endpoint, at now: Instant) {
+    public mutating func handleDatagram(
+        _ datagram: inout MutableRawSpan, from source: Endpoint, octet: UInt8 = 0, at now: Instant
+    ) {
         isActive = true
         let count = datagram.byteCount
         guard count >= 1 else { return bridge.counters.add(.malformedDatagram) }
         // SAFETY: at least one octet is there.
         switch DatagramKind(rawValue: unsafe datagram.bytes.unsafeLoad(fromUncheckedByteOffset: 0, as: UInt8.self)) {
-        case .sealed: handleSealed(&datagram, source, now)
+        case .sealed: handleSealed(&datagram, source, Congestion(octet: octet), now)
         case .initiation, .response:
             guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
             if !events.push(.handshake(punt, from: source), leaving: LaneMailbox.reserve) {
@@ -235,7 +247,9 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    private mutating func handleSealed(_ datagram: inout MutableRawSpan, _ source: Endpoint, _ now: Instant) {
+    private mutating func handleSealed(
+        _ datagram: inout MutableRawSpan, _ source: Endpoint, _ congestion: Congestion, _ now: Instant
+    ) {
         let count = datagram.byteCount
         guard count >= SealedLayout.overhead else { return bridge.counters.add(.malformedDatagram) }
         // SAFETY: a whole header is there, as checked.
@@ -251,7 +265,9 @@ public struct LaneCore: ~Copyable {
             return bridge.counters.add(.unknownStream)
         }
         let lane = origins.lane(of: origin)
-        if lane != configuration.lane { return cross(datagram.bytes, from: source, to: Int(lane)) }
+        if lane != configuration.lane {
+            return cross(datagram.bytes, from: source, congestion, to: Int(lane))
+        }
         let place = slot &* origins.places &+ origins.place(of: origin)
         guard streams[place].window.accepts(counter) else { return bridge.counters.add(.replayed) }
         guard streams[place].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
@@ -271,13 +287,19 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
         if !sessions[slot].isConfirmed { confirm(slot, source) }
         noteHeard(peer, isNewest, source, now)
-        let text = datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes))
+        let body = SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes)
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
-        unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now))
+        let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
+        if congestion.changesFrames {
+            var text = datagram._mutatingExtracting(body)
+            unpack(&text, peer, stretch, congestion)
+        } else {
+            unpack(datagram.bytes.extracting(body), peer, stretch)
+        }
     }
 
     /// Where in which stream a datagram stands.
-    private struct Stretch: BitwiseCopyable {
+    struct Stretch: BitwiseCopyable {
         var reassembler: Int
         var stream: UInt32
         var counter: UInt64
@@ -350,9 +372,11 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    private mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
+    mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
         while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.instant) {
             if kind == .frame {
+                // Other parts of it may have come marked.
+                if reassemblers[at.reassembler].joinedMark != 0 && !markJoined(count, peer, at) { continue }
                 bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.instant)
             } else {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
@@ -378,6 +402,7 @@ public struct LaneCore: ~Copyable {
                 bridge.links[peer].noteRenewalSaid()
             }
         }
+        bridge.listRuns()
         if !bridge.overflowed.isEmpty && events.push(.snoopOverflow(bridge.overflowed)) { bridge.overflowed = .none }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {
@@ -393,23 +418,26 @@ public struct LaneCore: ~Copyable {
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
-    /// Runs of datagrams that wait to be sent.
-    public var transmits: Int { bridge.dirtyCount }
+    /// Runs of datagrams that wait to be sent: what is most urgent first.
+    public var transmits: Int { bridge.runCount }
 
     /// Precondition: `index` is below `transmits`, and the batch is finished.
     public func transmit(at index: Int) -> Transmit {
-        precondition(index < bridge.dirtyCount)
-        let peer = Int(bridge.dirty[index])
+        precondition(index < bridge.runCount)
+        let run = bridge.runs[index]
+        let peer = Int(run.peer)
         return Transmit(
             peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
-            byteCount: bridge.links[peer].finishedBytes)
+            byteCount: bridge.links[peer].finishedBytes(run.trafficClass), trafficClass: run.trafficClass,
+            octet: bridge.classes.outerOctet(run.trafficClass, bridge.links[peer].mark(run.trafficClass)))
     }
 
     /// The run's octets; lent until `drained`.
     @_lifetime(borrow self)
     public func transmitBytes(at index: Int) -> RawSpan {
-        precondition(index < bridge.dirtyCount)
-        return bridge.links[Int(bridge.dirty[index])].finished()
+        precondition(index < bridge.runCount)
+        let run = bridge.runs[index]
+        return bridge.links[Int(run.peer)].finished(run.trafficClass)
     }
 
     /// What became of a run.
@@ -472,8 +500,10 @@ public struct LaneCore: ~Copyable {
 
     /// Everything was sent: the memory is free again.
     public mutating func drained() {
+        if bridge.pacers.count > 0 { bridge.settlePacers() }
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
+        bridge.runCount = 0
         bridge.isLinkFull = false
         bridge.removeFrames()
     }
@@ -496,6 +526,12 @@ public struct LaneCore: ~Copyable {
 
     /// Keepalives, ageing, pieces that waited too long, rows that were asked for. Then finish the batch and drain.
     public mutating func handleTimeout(at now: Instant) {
+        if bridge.nextRelease <= now {
+            bridge.release(at: now)
+            isActive = true
+            // A release comes often, and the rest need not.
+            if now < nextChore { return }
+        }
         var next = now + .seconds(1)
         var lost: UInt64 = 0
         for index in 0..<reassemblers.count {
@@ -514,13 +550,13 @@ public struct LaneCore: ~Copyable {
         }
         if continueListing() { next = now + .milliseconds(1) }
         publish(at: now)
-        nextTimeout = max(next, now + .microseconds(100))
+        nextChore = max(next, now + .microseconds(100))
     }
 
     mutating func keepAlive(_ index: Int, _ now: Instant) {
         guard !bridge.links[index].isDirty && bridge.links[index].appendEmpty(at: now) else { return }
         bridge.markDirty(index)
-        bridge.noteRoom(index)
+        bridge.noteRoom(index, .control)
     }
 
     private mutating func publish(at now: Instant) {
@@ -534,6 +570,7 @@ public struct LaneCore: ~Copyable {
         bridge.counters.set(.macs, to: UInt64(truncatingIfNeeded: bridge.macs.count))
         bridge.counters.set(.macMoves, to: bridge.macs.moves)
         bridge.counters.set(.macEvictions, to: bridge.macs.evictions)
+        bridge.notePaced()
     }
 
     /// Says something to control; what does not fit is lost, and said again where it matters.
@@ -541,5 +578,5 @@ public struct LaneCore: ~Copyable {
         if !events.push(event) { bridge.counters.add(.puntQueueFull) }
     }
 
-    mutating func scheduleTimeout(at instant: Instant) { nextTimeout = min(nextTimeout, instant) }
+    mutating func scheduleTimeout(at instant: Instant) { nextChore = min(nextChore, instant) }
 }

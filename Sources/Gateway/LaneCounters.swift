@@ -15,6 +15,12 @@ public enum PeerCounter: Int, CaseIterable, Sendable {
     case datagramsIn, bytesIn, datagramsOut, bytesOut, framesIn, framesOut
     /// Datagrams that the peer sealed and that have not arrived.
     case datagramsLost
+    /// Of `framesOut`, those of the class feed and of the class bulk.
+    case feedOut, bulkOut
+    /// Frames that found the queue of their class full.
+    case feedDropped, normalDropped, bulkDropped
+    /// Octets of frames that wait for the peer's rate.
+    case waiting
 }
 
 /// What a lane holds, rather than counts.
@@ -97,6 +103,11 @@ public struct LaneCounters: ~Copyable {
     @inline(__always)
     mutating func set(_ port: PortIndex, _ counter: PortCounter, to value: UInt64) {
         totals[layout.index(port, counter)] = value
+    }
+
+    @inline(__always)
+    mutating func set(_ peer: PeerIndex, _ counter: PeerCounter, to value: UInt64) {
+        totals[layout.index(peer, counter)] = value
     }
 
     @inline(__always)

@@ -2,10 +2,11 @@
 // several lanes into one message, or could not steer them. They are handed over whole, over one bounded queue for each pair
 // of lanes; a full one is a counted drop.
 //
-//     | endpoint: high 8 | low 8 | port 4 | scope 4 | datagram ... |      one message, in network order
+//     | endpoint: high 8 | low 8 | port 4 | scope 4 | datagram ... |      one message, in network order; its tag is the ECN
 
 import Basics
 import Buffers
+import Wire
 
 final class LaneCrossings: Sendable {
     static let headerBytes = 24
@@ -33,7 +34,7 @@ final class LaneCrossings: Sendable {
 extension LaneCore {
     /// Hands a datagram over to the lane that has its stream.
     @inline(never)
-    mutating func cross(_ datagram: RawSpan, from source: Endpoint, to lane: Int) {
+    mutating func cross(_ datagram: RawSpan, from source: Endpoint, _ congestion: Congestion, to lane: Int) {
         guard let ways = crossingQueues, datagram.byteCount + LaneCrossings.headerBytes <= scratch.count else {
             return bridge.counters.add(.malformedDatagram)
         }
@@ -43,7 +44,8 @@ extension LaneCore {
         scratch.storeBigEndian(source.scope, at: 20)
         scratch.copy(datagram, to: LaneCrossings.headerBytes)
         let count = LaneCrossings.headerBytes + datagram.byteCount
-        if ways.queue(from: Int(configuration.lane), to: lane).push(scratch.bytes(at: 0, count: count), tag: 0) {
+        let queue = ways.queue(from: Int(configuration.lane), to: lane)
+        if queue.push(scratch.bytes(at: 0, count: count), tag: UInt64(congestion.rawValue)) {
             crossed |= 1 << UInt16(truncatingIfNeeded: lane)
             crossings &+= 1
         } else {
@@ -70,15 +72,17 @@ extension LaneCore {
         let lane = Int(configuration.lane)
         for from in 0..<crossings.lanes where from != lane {
             let queue = crossings.queue(from: from, to: lane)
-            while !wantsDrain, let (_, count) = queue.popInto(&block) { handleCrossing(&block, count, now) }
+            while !wantsDrain, let (tag, count) = queue.popInto(&block) {
+                handleCrossing(&block, count, UInt8(truncatingIfNeeded: tag), now)
+            }
         }
         foreign = consume block
     }
 
-    private mutating func handleCrossing(_ block: inout OwnedBytes, _ count: Int, _ now: Instant) {
+    private mutating func handleCrossing(_ block: inout OwnedBytes, _ count: Int, _ octet: UInt8, _ now: Instant) {
         let source = Endpoint(crossingHeader: block.bytes(at: 0, count: LaneCrossings.headerBytes))
         var datagram = block.mutableBytes(at: LaneCrossings.headerBytes, count: count - LaneCrossings.headerBytes)
-        handleDatagram(&datagram, from: source, at: now)
+        handleDatagram(&datagram, from: source, octet: octet, at: now)
     }
 }
 

@@ -23,11 +23,13 @@ public enum StreamIdentifier {
 struct PeerLink: ~Copyable {
     enum Outcome {
         case packed
+        /// The same, and there is less room than before.
+        case packedMore
         case full
         case exhausted
     }
 
-    private var packer: Packer
+    private var packer: PackerSet
     private var sender: StreamSender?
     /// The session that `sender` belongs to, by this side's stream identifier; 0 when there is none.
     private(set) var session: UInt32 = 0
@@ -46,24 +48,30 @@ struct PeerLink: ~Copyable {
 
     init(pathMTU: Int) {
         self.pathMTU = pathMTU
-        packer = Packer(datagramSize: PeerLink.datagramSize(pathMTU, ipv4: true))
+        packer = PackerSet(datagramSize: PeerLink.datagramSize(pathMTU, ipv4: true))
     }
+
+    /// Octets of IP and UDP headers of each datagram to the endpoint.
+    var packetOverhead: Int { endpoint.ipv4 != nil ? 28 : 48 }
 
     /// UDP payload of a datagram that fills the path: IPv4's header is 20 octets, IPv6's 40, UDP's 8.
     static func datagramSize(_ pathMTU: Int, ipv4: Bool) -> Int { pathMTU - (ipv4 ? 28 : 48) }
 
     var hasSender: Bool { sender != nil }
     var datagramSize: Int { packer.datagramSize }
-    var finishedBytes: Int { packer.finishedBytes }
+    func finishedBytes(_ trafficClass: TrafficClass) -> Int { packer.finishedBytes(trafficClass) }
 
-    func hasRoom(for bytes: Int) -> Bool { packer.hasRoom(for: bytes) }
+    func hasRoom(for bytes: Int, _ trafficClass: TrafficClass) -> Bool { packer.hasRoom(for: bytes, trafficClass) }
+
+    func mark(_ trafficClass: TrafficClass) -> RunMark { packer.mark(trafficClass) }
 
     @_lifetime(borrow self)
-    func finished() -> RawSpan { packer.finished() }
+    func finished(_ trafficClass: TrafficClass) -> RawSpan { packer.finished(trafficClass) }
 
-    /// From here on, seals with `sender`. A datagram that is open is closed under the key that its frames were packed for.
+    /// From here on, seals with `sender`. What was packed before is sealed with the key that it was packed for.
     mutating func install(_ sender: consuming StreamSender, session: UInt32, generation: UInt64, endpoint: Endpoint) {
-        closeOpenDatagram()
+        sealPacked()
+        packer.open()
         self.session = session
         self.generation = generation
         self.sender = consume sender
@@ -71,7 +79,7 @@ struct PeerLink: ~Copyable {
     }
 
     mutating func removeSender() {
-        closeOpenDatagram()
+        sealPacked()
         sender = nil
         session = 0
     }
@@ -81,15 +89,15 @@ struct PeerLink: ~Copyable {
         fitPath()
     }
 
-    /// An open datagram always has a sender to close it.
-    private mutating func closeOpenDatagram() {
-        if packer.hasOpenDatagram { packer.finish(sender: &sender!) }
+    /// What is packed and not sealed always has a sender.
+    private mutating func sealPacked() {
+        if sender != nil { packer.finish(sender: &sender!) }
     }
 
     /// Full datagrams are as long as the path to the endpoint takes; datagrams that wait keep the size they have.
     private mutating func fitPath() {
         let size = PeerLink.datagramSize(pathMTU, ipv4: endpoint.ipv4 != nil)
-        if size != packer.datagramSize && packer.finishedBytes == 0 && !packer.hasOpenDatagram { packer.setDatagramSize(size) }
+        if size != packer.datagramSize && packer.isEmpty { packer.setDatagramSize(size) }
     }
 
     /// Datagrams that may still be sealed.
@@ -101,13 +109,14 @@ struct PeerLink: ~Copyable {
     }
 
     /// Precondition: there is a sender.
-    mutating func append(_ frame: RawSpan) -> Outcome {
-        if packer.append(frame, sender: &sender!) { return .packed }
+    @inline(__always)
+    mutating func append(_ frame: RawSpan, _ mark: FrameMark) -> Outcome {
+        if let more = packer.append(frame, mark, sender: &sender!) { return more == 0 ? .packed : .packedMore }
         return remaining <= 64 ? .exhausted : .full
     }
 
     /// A segment of control's. Precondition: there is a sender.
-    mutating func append(control segment: RawSpan) -> Bool { packer.append(segment, kind: .control, sender: &sender!) }
+    mutating func append(control segment: RawSpan) -> Bool { packer.append(control: segment, sender: &sender!) }
 
     /// A datagram without records. False when there is no room or no counter; the next try is a keepalive later all the same.
     mutating func appendEmpty(at now: Instant) -> Bool {

@@ -13,26 +13,30 @@ extension UDPSocket {
     /// Sends consecutive datagrams of `segmentSize` octets (the last may be shorter). `bytes` is lent for the duration of
     /// the call. Waits at most a few milliseconds in all; what does not go by then has failed.
     ///
-    /// - Parameter path: the number of the path to use, if it leads there; otherwise the main socket is used.
+    /// - Parameters:
+    ///   - path: the number of the path to use, if it leads there; otherwise the main socket is used.
+    ///   - octet: what the IP headers say: DSCP in the high six bits, ECN in the low two.
     ///
     /// Precondition: `segmentSize` is positive.
     public mutating func send(
-        _ bytes: RawSpan, segmentSize: Int, to destination: Endpoint, path: Int = .max
+        _ bytes: RawSpan, segmentSize: Int, to destination: Endpoint, path: Int = .max, octet: UInt8 = 0
     ) -> SendResult {
         precondition(segmentSize > 0)
         // SAFETY: the octets stay where they are while the span is lent, which is longer than this call.
         return unsafe bytes.withUnsafeBytes { octets in
             guard let base = octets.baseAddress, octets.count > 0 else { return SendResult() }
-            return unsafe send(base, octets.count, segmentSize, destination, path)
+            return unsafe send(base, octets.count, segmentSize, destination, path, octet)
         }
     }
 
     private mutating func send(
-        _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint, _ path: Int
+        _ base: UnsafeRawPointer, _ count: Int, _ segmentSize: Int, _ destination: Endpoint, _ path: Int, _ octet: UInt8
     ) -> SendResult {
         let connected = descriptor(ofPath: path, to: destination)
         var attempt = SendAttempt(descriptor: connected ?? socket.raw, patience: patience)
         defer { patience = attempt.patience }
+        attempt.octet = octet
+        attempt.isIPv4 = destination.ipv4 != nil
         if isIPv4 && destination.ipv4 == nil {
             attempt.fail((count + segmentSize - 1) / segmentSize, EAFNOSUPPORT)
             return attempt.result
@@ -68,6 +72,9 @@ extension UDPSocket {
         unsafe cwl_message_datagram(
             outgoing.messages, outgoing.parts, base, length, outgoing.addresses, attempt.addressLength)
         unsafe cwl_message_segment(outgoing.messages, outgoing.controls, UInt16(truncatingIfNeeded: segmentSize))
+        if attempt.octet != 0 {
+            unsafe cwl_message_class(outgoing.messages, outgoing.controls, attempt.isIPv4 ? 1 : 0, attempt.octet)
+        }
         let datagrams = (length + segmentSize - 1) / segmentSize
         while true {
             let outcome = unsafe cwl_send_message(attempt.descriptor, outgoing.messages)
@@ -100,6 +107,11 @@ extension UDPSocket {
             unsafe cwl_message_datagram(
                 outgoing.messages + index, outgoing.parts + index, base + index * segmentSize,
                 min(segmentSize, length - index * segmentSize), outgoing.addresses, attempt.addressLength)
+            if attempt.octet != 0 {
+                // The same for all of them.
+                unsafe cwl_message_class(
+                    outgoing.messages + index, outgoing.controls, attempt.isIPv4 ? 1 : 0, attempt.octet)
+            }
         }
         var first = 0
         while first < count {
@@ -128,6 +140,9 @@ private struct SendAttempt {
     var result = SendResult()
     /// 0 where the socket is connected.
     var addressLength: UInt32 = 0
+    /// What the IP headers say.
+    var octet: UInt8 = 0
+    var isIPv4 = true
     let descriptor: Int32
     /// The socket's, which all sends of a turn share.
     fileprivate var patience: Patience

@@ -43,6 +43,8 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         public let length: Int
         /// Octets of each datagram but the last; `length` when there is one.
         public let segmentSize: Int
+        /// What the IP headers of all of them said: DSCP in the high six bits, ECN in the low two.
+        public let octet: UInt8
     }
 
     /// Where the socket is bound, with the port that the kernel chose if 0 was asked for.
@@ -136,6 +138,7 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         let isIPv4 = endpoint.ipv4 != nil
         let socket = OwnedDescriptor(try check(cwl_udp_open(isIPv4 ? 1 : 0), "open a UDP socket", name, advice: advice))
         if isShared { try check(cwl_udp_reuse_port(socket.raw), "share the address", name) }
+        cwl_udp_tell_class(socket.raw)
         _ = cwl_set_receive_buffer(socket.raw, Int32(clamping: receiveBuffer))
         _ = cwl_set_send_buffer(socket.raw, Int32(clamping: sendBuffer))
         if isIPv4 {
@@ -234,11 +237,12 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         precondition(index >= 0 && index < held)
         let length = messageLength(index)
         // SAFETY: the kernel filled this place.
-        let segment = unsafe Int(cwl_message_segment_size(incoming.messages + index))
+        let received = unsafe cwl_message_received(incoming.messages + index)
+        let segment = Int(received.segment)
         let source = unsafe Endpoint(incoming.addresses[index])
         return Message(
             source: source ?? Endpoint(high: 0, low: 0, port: 0), length: length,
-            segmentSize: segment > 0 && segment < length ? segment : length)
+            segmentSize: segment > 0 && segment < length ? segment : length, octet: received.octet)
     }
 
     /// The octets of a message, to change and to keep until the next `receive()`. Precondition: as for `message`.

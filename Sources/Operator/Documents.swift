@@ -111,6 +111,19 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var framesOut: UInt64
         /// Absent where a gateway is older than this object.
         public var control: Control?
+        /// By class; absent where a gateway is older than this list.
+        public var classes: [Class]?
+        /// Octets of frames that wait for the peer's rate; absent where a gateway is older than this.
+        public var waitingBytes: UInt64?
+    }
+
+    /// The frames of one traffic class.
+    public struct Class: Codable, Sendable, Equatable {
+        /// `feed`, `normal` or `bulk`.
+        public var name: String
+        public var framesOut: UInt64
+        /// Those that found the queue of their class full.
+        public var dropped: UInt64
     }
 
     /// The control channel of the pair. Segments, since the start.
@@ -158,8 +171,22 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],
                 datagramsLost: snapshot[index, .datagramsLost], framesIn: snapshot[index, .framesIn],
                 framesOut: snapshot[index, .framesOut],
-                control: Control(peer))
+                control: Control(peer), classes: PeersDocument.classes(of: index, snapshot),
+                waitingBytes: snapshot[index, .waiting])
         }
+    }
+}
+
+extension PeersDocument {
+    static func classes(of peer: PeerIndex, _ snapshot: GatewaySnapshot) -> [Class] {
+        // Lanes publish one counter after the other: the parts may be ahead of their sum.
+        let (feed, bulk) = (snapshot[peer, .feedOut], snapshot[peer, .bulkOut])
+        let normal = snapshot[peer, .framesOut] - min(feed + bulk, snapshot[peer, .framesOut])
+        return [
+            Class(name: TrafficClass.feed.name, framesOut: feed, dropped: snapshot[peer, .feedDropped]),
+            Class(name: TrafficClass.normal.name, framesOut: normal, dropped: snapshot[peer, .normalDropped]),
+            Class(name: TrafficClass.bulk.name, framesOut: bulk, dropped: snapshot[peer, .bulkDropped]),
+        ]
     }
 }
 

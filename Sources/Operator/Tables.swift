@@ -80,9 +80,17 @@ public enum Tables {
                 Column(title: "datagrams in", value: $0.datagramsIn, align: .right),
                 Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
                 Column(title: "lost", value: $0.datagramsLost, align: .right),
+                Column(title: "queue drops", value: queueDrops($0)),
             ]
         }
         return lines(table.string(for: document.peers))
+    }
+
+    /// `feed 3, bulk 120`: frames that a full queue dropped, by class.
+    private static func queueDrops(_ peer: PeersDocument.Peer) -> String {
+        guard let classes = peer.classes else { return "?" }
+        let parts = classes.filter { $0.dropped > 0 }.map { "\($0.name) \($0.dropped)" }
+        return parts.isEmpty ? "-" : parts.joined(separator: ", ")
     }
 
     public static func text(_ document: PortsDocument) -> String {

@@ -7,7 +7,7 @@ extension GatewaySettings {
     /// Every key, in the order in which documentation shows them.
     public static let knownKeys: [KeyDocumentation] = keys.documentation
 
-    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + machineKeys + multicastKeys)
+    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + classKeys + machineKeys + multicastKeys)
 
     /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
     static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
@@ -64,6 +64,10 @@ extension GatewaySettings {
             "peer.NAME.address", .peerAddress, .optional(example: "nyc.example:7117"), inReplay: everyPairPeered,
             "Where the other gateway listens; without it, this one waits for the other to call."
         ) { $0.peers[$1[0], default: PeerDraft()].address = $2 },
+        SettingKey(
+            "peer.NAME.rate", .rate(64_000...100_000_000_000), .optional(example: "200Mbit"), inReplay: everyPairPeered,
+            "The most that is sent to it, IP headers included, in bits a second; without it, as much as there is."
+        ) { $0.peers[$1[0], default: PeerDraft()].rate = $2 },
     ]
 
     private static let tuningKeys: [SettingKey<GatewayDraft>] = [
@@ -171,4 +175,5 @@ struct PortDraft: Sendable {
 struct PeerDraft: Sendable {
     var key: PublicKey?
     var address: PeerAddress?
+    var rate: UInt64?
 }

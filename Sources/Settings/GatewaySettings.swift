@@ -51,6 +51,8 @@ public struct PeerSettings: Hashable, Sendable {
     public var key: PublicKey
     /// `nil` where the peer is waited for.
     public var address: PeerAddress?
+    /// The most that is sent to it, in bits a second with IP headers, by all lanes together; `nil` for no limit.
+    public var rate: UInt64?
 }
 
 /// What decides how a site behaves, live or in a replay. `init()` has every default.
@@ -72,6 +74,7 @@ public struct SiteTuning: Hashable, Sendable {
     /// Bit *n* lets frames to 01:80:c2:00:00:0*n* cross, which a bridge keeps on its link (rule 43). Bit 1, pause, is never set.
     public var forwardMask: UInt16 = 0
     public var multicast = MulticastSettings()
+    public var classes = ClassSettings()
 
     public init() {}
 }

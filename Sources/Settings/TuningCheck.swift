@@ -26,6 +26,7 @@ struct TuningCheck {
 
     mutating func run() {
         checkForwardMask()
+        checkClasses()
         for family in IPFamily.allCases {
             checkIntervals(family)
             checkLeaves(family)
@@ -98,6 +99,18 @@ struct TuningCheck {
                     message: "\(key): \(item.group) is in the source-specific range (multicast.ssm)",
                     hint: "name its source: \(item.group) from SOURCE"))
         }
+    }
+
+    /// A frame belongs to one class.
+    private mutating func checkClasses() {
+        let (feed, bulk) = (tuning.classes.feed, tuning.classes.bulk)
+        let both =
+            feed.points.intersection(bulk.points).points.map(\.description)
+            + (feed.hasMulticast && bulk.hasMulticast ? ["multicast"] : [])
+        guard let first = both.first else { return }
+        report(
+            .error, at: ["class.feed", "class.bulk"], "\(both.joined(separator: ", ")) in class.feed and in class.bulk",
+            hint: "take \(both.count == 1 ? first : "them") out of one of the two; both have defaults")
     }
 
     // MARK: - Warnings

@@ -10,7 +10,8 @@
 //     record = | kind, 2 bit | length, 14 bit | octets |        kind 0: frame, 1: control message, others: skipped
 //     length 0, or fewer than two octets left: padding to the end
 //
-// No frame waits: what is open when a batch ends is closed, short, and sent.
+// No frame waits: what is open when a batch ends is closed, short, and sent. Datagrams are sealed then, all at once: several
+// packers may share a stream, one for each traffic class, and the pieces of a record need consecutive counters.
 
 import Basics
 import Buffers
@@ -44,6 +45,8 @@ public struct StreamSender: ~Copyable {
     /// Counters at and above this one are never used.
     public let limit: UInt64
     private var renewalWasSaid = false
+    /// Datagrams that have been begun and are not sealed yet, of all packers together.
+    private var reserved: UInt64 = 0
 
     /// Datagrams that may still be sealed while a renewal is under way.
     public static let grace: UInt64 = 1 << 24
@@ -63,11 +66,16 @@ public struct StreamSender: ~Copyable {
 
     public mutating func noteRenewalSaid() { renewalWasSaid = true }
 
-    /// How many datagrams may still be sealed.
-    public var remaining: UInt64 { limit &- counter }
+    /// How many datagrams may still be begun.
+    public var remaining: UInt64 { limit &- counter &- reserved }
 
+    /// One of `remaining` is begun.
+    mutating func reserve() { reserved &+= 1 }
+
+    /// For a datagram that was begun.
     mutating func takeCounter() -> UInt64 {
         defer { counter &+= 1 }
+        reserved &-= 1
         return counter
     }
 }
@@ -80,6 +88,8 @@ public struct Packer: ~Copyable {
     private var storage: OwnedBytes
     /// Where the open datagram starts; everything before is finished.
     private var start = 0
+    /// Up to where finished datagrams are sealed: always at a datagram's start, and never beyond `start`.
+    private var sealed = 0
     /// Where the next octet goes; equal to `start` when no datagram is open.
     private var cursor = 0
     /// True behind a datagram that is shorter than the full size: nothing may follow it until the driver has drained, since
@@ -143,8 +153,8 @@ public struct Packer: ~Copyable {
             sender.remaining > UInt64(truncatingIfNeeded: touched)
         else { return false }
         // A record starts only where its header and at least one octet fit.
-        if hasOpenDatagram && room < PackingLayout.recordHeaderBytes &+ 1 { closeFull(&sender) }
-        if !hasOpenDatagram { open(continuing: 0) }
+        if hasOpenDatagram && room < PackingLayout.recordHeaderBytes &+ 1 { closeFull() }
+        if !hasOpenDatagram { open(continuing: 0, &sender) }
         putHeader(kind, count)
         var taken = 0
         while true {
@@ -153,10 +163,10 @@ public struct Packer: ~Copyable {
             cursor &+= part
             taken &+= part
             if taken == count { break }
-            closeFull(&sender)
-            open(continuing: count &- taken)
+            closeFull()
+            open(continuing: count &- taken, &sender)
         }
-        if room == 0 { closeFull(&sender) }
+        if room == 0 { closeFull() }
         return true
     }
 
@@ -166,27 +176,30 @@ public struct Packer: ~Copyable {
         cursor &+= PackingLayout.recordHeaderBytes
     }
 
-    /// Ends the batch: seals the open datagram as short as it is.
+    /// Ends the batch: closes the open datagram, as short as it is, and seals all that are not sealed.
     public mutating func finish(sender: inout StreamSender) {
-        if hasOpenDatagram { close(&sender) }
+        if hasOpenDatagram { close() }
+        while sealed < start { seal(&sender) }
     }
 
     /// A datagram without records: a sign of life. False when there is no room or no counter.
     public mutating func appendEmpty(sender: inout StreamSender) -> Bool {
         guard !hasOpenDatagram, !endsShort, start &+ datagramSize <= storage.count, sender.remaining > 0 else { return false }
-        open(continuing: 0)
-        close(&sender)
+        open(continuing: 0, &sender)
+        finish(sender: &sender)
         return true
     }
 
-    /// The finished datagrams, end to end: lent until the next change.
+    /// The finished datagrams, end to end: lent until the next change. Sealed after `finish`.
     @_lifetime(borrow self)
     public func finished() -> RawSpan { storage.bytes(at: 0, count: start) }
 
     /// Forgets the finished datagrams. Precondition: none is open.
     public mutating func removeAll() {
         precondition(!hasOpenDatagram)
+        precondition(sealed == start)
         start = 0
+        sealed = 0
         cursor = 0
         endsShort = false
     }
@@ -196,30 +209,37 @@ public struct Packer: ~Copyable {
     /// Octets that still fit into the open datagram.
     private var room: Int { start &+ datagramSize &- SealedLayout.tagBytes &- cursor }
 
-    private mutating func open(continuing rest: Int) {
+    private mutating func open(continuing rest: Int, _ sender: inout StreamSender) {
+        sender.reserve()
         storage.storeBigEndian(UInt16(truncatingIfNeeded: rest), at: start &+ SealedLayout.headerBytes)
         cursor = start &+ PackingLayout.bodyStart
     }
 
-    /// Pads to the full size and seals.
-    private mutating func closeFull(_ sender: inout StreamSender) {
+    /// Pads to the full size and closes.
+    private mutating func closeFull() {
         while room > 0 {
             storage.storeBigEndian(UInt8(0), at: cursor)
             cursor &+= 1
         }
-        close(&sender)
+        close()
     }
 
-    private mutating func close(_ sender: inout StreamSender) {
-        let counter = sender.takeCounter()
-        let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(sender.originTag) << 32 | UInt64(sender.stream)
-        storage.storeBigEndian(head, at: start)
-        storage.storeBigEndian(counter, at: start &+ SealedLayout.counter)
+    private mutating func close() {
         let length = cursor &+ SealedLayout.tagBytes &- start
-        var datagram = storage.mutableBytes(at: start, count: length)
-        sender.key.seal(&datagram, counter: counter)
         start &+= length
         cursor = start
         endsShort = length < datagramSize
+    }
+
+    /// Seals the first of the finished datagrams that are not. Only the last of them can be short.
+    private mutating func seal(_ sender: inout StreamSender) {
+        let counter = sender.takeCounter()
+        let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(sender.originTag) << 32 | UInt64(sender.stream)
+        storage.storeBigEndian(head, at: sealed)
+        storage.storeBigEndian(counter, at: sealed &+ SealedLayout.counter)
+        let length = min(datagramSize, start &- sealed)
+        var datagram = storage.mutableBytes(at: sealed, count: length)
+        sender.key.seal(&datagram, counter: counter)
+        sealed &+= length
     }
 }

@@ -65,6 +65,8 @@ public struct Reassembler: ~Copyable {
         var tailKind = RecordKind.frame
         /// Octets that a datagram as long as this one, which is full, can continue a record by. Set with the tail.
         var bodyCount = 0
+        /// Whether the datagram came with a congestion mark that its records take on.
+        var mark: UInt8 = 0
 
         var isWaiting: Bool { headCount > 0 || tailCount > 0 }
         /// True when a record ends in the head.
@@ -83,6 +85,8 @@ public struct Reassembler: ~Copyable {
     private var storage: OwnedBytes
     private var joined: OwnedBytes
     private var waiting = 0
+    /// Of the datagrams that the last joined record came in, the strongest mark that `note` was told of; 0 for none.
+    public private(set) var joinedMark: UInt8 = 0
     /// Records given up because a part never came.
     public private(set) var lost: UInt64 = 0
 
@@ -170,6 +174,15 @@ public struct Reassembler: ~Copyable {
 
     @_lifetime(borrow self)
     public func joinedRecord(_ count: Int) -> RawSpan { joined.bytes(at: 0, count: count) }
+
+    /// The same, to change in place.
+    @_lifetime(&self)
+    public mutating func mutableJoinedRecord(_ count: Int) -> MutableRawSpan { joined.mutableBytes(at: 0, count: count) }
+
+    /// The pieces that a datagram has left here take on its mark; nothing happens if it has left none.
+    public mutating func note(mark: UInt8, stream: UInt32, counter: UInt64) {
+        if let slot = find(stream, counter) { pieces[slot].mark = mark }
+    }
 
     /// Gives up pieces that have waited too long.
     public mutating func handleTimeout(at now: Instant) {
@@ -272,9 +285,11 @@ public struct Reassembler: ~Copyable {
     private mutating func collect(_ first: UInt64, _ last: UInt64, _ stream: UInt32) -> Int {
         var count = 0
         var counter = first
+        joinedMark = 0
         while counter <= last {
             let slot = Int(counter % UInt64(Reassembler.slots))
             let isTail = counter == first
+            joinedMark = max(joinedMark, pieces[slot].mark)
             let part = isTail ? pieces[slot].tailCount : pieces[slot].headCount
             let offset = isTail ? tailOffset(slot) : headOffset(slot)
             joined.copy(from: storage, at: offset, count: part, to: count)

@@ -50,6 +50,7 @@ final class LanesSite {
                 ports: setup.ports, peers: 1, lane: UInt16(lane), macLimit: setup.macLimit, macAgeing: setup.macAgeing,
                 keepalive: setup.keepalive)
             configuration.isSnooping = setup.multicast.snooping
+            configuration.setRates([setup.rates[1]], lanes: count)
             return LaneCore(configuration, mailbox: mailboxes[lane], secret: HashSecret(using: &random))
         }
         self.control = ControlCore(
@@ -156,9 +157,9 @@ final class LanesMesh {
     }
 
     /// Puts a datagram in front of one lane, as if it came from `source`, and lets what follows from it happen.
-    func inject(_ datagram: LaneDatagram, site: Int, lane: Int, from source: Endpoint) {
+    func inject(_ datagram: LaneDatagram, site: Int, lane: Int, from source: Endpoint, octet: UInt8 = 0) {
         var bytes = datagram.bytes
-        bytes.withMutableRawSpan { sites[site].lanes[lane].handleDatagram(&$0, from: source, at: now) }
+        bytes.withMutableRawSpan { sites[site].lanes[lane].handleDatagram(&$0, from: source, octet: octet, at: now) }
         settle(site)
     }
 

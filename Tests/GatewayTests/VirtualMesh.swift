@@ -22,6 +22,8 @@ struct WireCharacter {
     /// Octets of UDP payload that fit; longer datagrams vanish and are counted.
     var limit = 65_507
     var isCut = false
+    /// What becomes of the traffic class octet of the datagrams' IP headers.
+    var remark: (UInt8) -> UInt8 = { $0 }
 }
 
 /// How one site is made.
@@ -53,6 +55,9 @@ struct SiteSetup {
     /// Of each port; defaults where there are fewer.
     var portMulticast: [PortMulticast] = []
     var forwardMask: UInt16 = 0
+    var classes = ClassSettings()
+    /// Bits a second to other sites.
+    var rates: [Int: UInt64] = [:]
 
     /// The same with snooping, as `change` leaves it.
     static func snooping(ports: Int = 1, _ change: (inout MulticastSettings) -> Void = { _ in }) -> SiteSetup {
@@ -72,6 +77,7 @@ struct SiteSetup {
         tuning.rekeyDatagrams = rekeyDatagrams
         tuning.multicast = multicast
         tuning.forwardMask = forwardMask
+        tuning.classes = classes
         return tuning
     }
 
@@ -96,6 +102,8 @@ struct SentDatagram: Equatable {
     var from: Int
     var to: Int
     var bytes: [UInt8]
+    /// The traffic class octet of its IP header, as it was sent; 0 for control's.
+    var octet: UInt8 = 0
 
     var kind: DatagramKind? { DatagramKind(rawValue: bytes[0]) }
 }
@@ -118,7 +126,7 @@ final class VirtualSite {
     /// False: names lead nowhere.
     var resolverWorks = true
     var isAlive = true
-    fileprivate var outgoing: [(to: Endpoint, bytes: [UInt8])] = []
+    fileprivate var outgoing: [(to: Endpoint, bytes: [UInt8], octet: UInt8)] = []
 
     fileprivate init(index: Int, setup: SiteSetup, identity: KeyPair, peers: [Int], core: consuming GatewayCore) {
         self.index = index
@@ -160,7 +168,7 @@ final class VirtualMesh {
     /// Directions by `from * sites + to`.
     private var characters: [WireCharacter]
     private var random: SeededRandom
-    private var underWay: [(at: Instant, to: Endpoint, from: Endpoint, bytes: [UInt8])] = []
+    private var underWay: [(at: Instant, to: Endpoint, from: Endpoint, bytes: [UInt8], octet: UInt8)] = []
     private var frames: [(at: Instant, site: Int, port: Int, bytes: [UInt8])] = []
 
     /// Nanoseconds since 1970 at the virtual clock's zero.
@@ -193,6 +201,7 @@ final class VirtualMesh {
         control.ciphers = setup.ciphers
         var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: peers.count)
         lane.backends = setup.backends
+        lane.setRates(peers.map { setup.rates[$0] }, lanes: 1)
         return GatewayCore(
             lane: lane, control: control, random: SeededRandom(seed: seed), wallClock: wallClock + now.nanoseconds, at: now)
     }
@@ -258,7 +267,7 @@ final class VirtualMesh {
             now = max(now, next)
             if let arrival = underWay.first, arrival.at <= now {
                 underWay.removeFirst()
-                arrive(arrival.to, arrival.from, arrival.bytes)
+                arrive(arrival.to, arrival.from, arrival.bytes, arrival.octet)
             } else if let first = frames.first, first.at <= now {
                 sendBatch()
             } else {
@@ -310,17 +319,17 @@ final class VirtualMesh {
         for index in touched { flush(sites[index]) }
     }
 
-    private func arrive(_ to: Endpoint, _ from: Endpoint, _ bytes: [UInt8]) {
+    private func arrive(_ to: Endpoint, _ from: Endpoint, _ bytes: [UInt8], _ octet: UInt8) {
         guard let site = sites.first(where: { $0.endpoint == to }), site.isAlive else { return }
-        handle(bytes, site, from)
+        handle(bytes, site, from, octet)
         flush(site)
     }
 
-    private func handle(_ bytes: [UInt8], _ site: VirtualSite, _ source: Endpoint) {
+    private func handle(_ bytes: [UInt8], _ site: VirtualSite, _ source: Endpoint, _ octet: UInt8 = 0) {
         var bytes = bytes
         var span = bytes.mutableSpan
         var raw = unsafe span.mutableBytes
-        site.core.lane.handleDatagram(&raw, from: source, at: now)
+        site.core.lane.handleDatagram(&raw, from: source, octet: octet, at: now)
     }
 
     /// Ends a batch and carries away what is to be sent. Tests that drive a core by hand call it afterwards.
@@ -328,7 +337,7 @@ final class VirtualMesh {
         site.core.settle(at: now)
         while let action = site.core.control.pollAction() {
             switch action {
-            case .datagram(let bytes, let endpoint): site.outgoing.append((endpoint, bytes))
+            case .datagram(let bytes, let endpoint): site.outgoing.append((endpoint, bytes, 0))
             case .resolve(let peer):
                 site.resolves += 1
                 let other = site.peers[peer.index]
@@ -344,7 +353,7 @@ final class VirtualMesh {
             for start in stride(from: 0, to: run.byteCount, by: run.segmentSize) {
                 let end = min(start + run.segmentSize, run.byteCount)
                 let bytes = Array(copying: site.core.lane.transmitBytes(at: index).extracting(start..<end))
-                site.outgoing.append((run.endpoint, bytes))
+                site.outgoing.append((run.endpoint, bytes, run.octet))
             }
             site.core.lane.handleTransmitted(run.peer, datagrams: run.datagrams, bytes: run.byteCount, failed: 0)
         }
@@ -359,12 +368,12 @@ final class VirtualMesh {
         site.core.lane.drained()
         let outgoing = site.outgoing
         site.outgoing = []
-        for (to, bytes) in outgoing { carry(bytes, from: site, to: to) }
+        for (to, bytes, octet) in outgoing { carry(bytes, octet, from: site, to: to) }
     }
 
-    private func carry(_ bytes: [UInt8], from: VirtualSite, to: Endpoint) {
+    private func carry(_ bytes: [UInt8], _ octet: UInt8, from: VirtualSite, to: Endpoint) {
         let target = sites.firstIndex { $0.endpoint == to }
-        sent.append(SentDatagram(at: now, from: from.index, to: target ?? -1, bytes: bytes))
+        sent.append(SentDatagram(at: now, from: from.index, to: target ?? -1, bytes: bytes, octet: octet))
         guard let target else { return }
         let wire = characters[from.index * sites.count + target]
         if bytes.count > wire.limit {
@@ -383,7 +392,7 @@ final class VirtualMesh {
                 at = at + .nanoseconds(Int64.random(in: 0...wire.jitter.nanoseconds, using: &random))
             }
             let place = underWay.lastIndex { $0.at <= at }.map { $0 + 1 } ?? 0
-            underWay.insert((at, to, from.endpoint, carried), at: place)
+            underWay.insert((at, to, from.endpoint, carried, wire.remark(octet)), at: place)
         }
     }
 }

@@ -48,7 +48,7 @@ extension LinuxIOTests {
             let count = to.receive()
             #expect(count == 1)
             let message = to.message(0)
-            #expect(message == UDPSocket.Message(source: from.localEndpoint, length: 10_001, segmentSize: 1000))
+            #expect(message == UDPSocket.Message(source: from.localEndpoint, length: 10_001, segmentSize: 1000, octet: 0))
             let bytes = to.messageBytes(0).array
             #expect(bytes == payload)
             let none = to.receive()

@@ -51,6 +51,23 @@ import Testing
                   "bytes_in" : 101,
                   "bytes_out" : 103,
                   "cipher" : "aes-256-gcm",
+                  "classes" : [
+                    {
+                      "dropped" : 109,
+                      "frames_out" : 107,
+                      "name" : "feed"
+                    },
+                    {
+                      "dropped" : 110,
+                      "frames_out" : 1000000,
+                      "name" : "normal"
+                    },
+                    {
+                      "dropped" : 111,
+                      "frames_out" : 108,
+                      "name" : "bulk"
+                    }
+                  ],
                   "control" : {
                     "duplicates" : 514,
                     "malformed" : 515,
@@ -68,13 +85,14 @@ import Testing
                   "datagrams_out" : 102,
                   "endpoint" : "192.0.2.1:7117",
                   "frames_in" : 104,
-                  "frames_out" : 105,
+                  "frames_out" : 1000215,
                   "handshakes" : 751,
                   "key" : "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
                   "keys_age" : 61,
                   "last_heard_age" : 0.34,
                   "name" : "ams",
-                  "state" : "up"
+                  "state" : "up",
+                  "waiting_bytes" : 112
                 },
             """
         #expect(text.hasPrefix(first), "\(text)")
@@ -84,6 +102,23 @@ import Testing
                 {
                   "bytes_in" : 301,
                   "bytes_out" : 303,
+                  "classes" : [
+                    {
+                      "dropped" : 0,
+                      "frames_out" : 307,
+                      "name" : "feed"
+                    },
+                    {
+                      "dropped" : 0,
+                      "frames_out" : 0,
+                      "name" : "normal"
+                    },
+                    {
+                      "dropped" : 0,
+                      "frames_out" : 308,
+                      "name" : "bulk"
+                    }
+                  ],
                   "control" : {
                     "duplicates" : 0,
                     "malformed" : 0,
@@ -103,7 +138,8 @@ import Testing
                   "handshakes" : 0,
                   "key" : "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=",
                   "name" : "tokyo",
-                  "state" : "waiting"
+                  "state" : "waiting",
+                  "waiting_bytes" : 312
                 }
               ],
               "site" : "london"

@@ -45,6 +45,11 @@ func makeSnapshot(
                 counters[layout.index(PeerIndex(peer), counter)] = UInt64((peer + 1) * 100 + number)
             }
         }
+        // More than those of two classes together; and a peer that no queue has dropped a frame of.
+        counters[layout.index(PeerIndex(0), .framesOut)] = 1_000_215
+        for counter in [PeerCounter.feedDropped, .normalDropped, .bulkDropped] {
+            counters[layout.index(PeerIndex(2), counter)] = 0
+        }
         counters[layout.index(.runt)] = 3
         counters[layout.index(.sameSegment)] = 1_234_567
         counters[layout.index(.peerDown)] = 40

@@ -35,11 +35,11 @@ import Testing
         let shown = try text(.peers)
         #expect(
             shown == """
-                peer  state      endpoint           cipher         heard frames in frames out datagrams in datagrams out lost
-                ----- ---------- ------------------ ----------- -------- --------- ---------- ------------ ------------- ----
-                ams   up         192.0.2.1:7117     aes-256-gcm 0.3s ago       104        105          100           102  106
-                nyc   connecting [2001:db8::1]:7118 -           1h2m ago       204        205          200           202  206
-                tokyo waiting    -                  -              never       304        305          300           302  306
+                peer  state      endpoint           cipher         heard frames in frames out datagrams in datagrams out lost queue drops
+                ----- ---------- ------------------ ----------- -------- --------- ---------- ------------ ------------- ---- ------------------------------
+                ams   up         192.0.2.1:7117     aes-256-gcm 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111
+                nyc   connecting [2001:db8::1]:7118 -           1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211
+                tokyo waiting    -                  -              never       304        305          300           302  306 -
 
                 """)
     }

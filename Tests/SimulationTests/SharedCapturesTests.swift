@@ -78,6 +78,21 @@ struct SharedCapturesTests {
         for seed in isLong ? own...own : 1...3 { expectReference(try replay(file, underlay, seed: seed)) }
     }
 
+    /// With the default classes the same frames arrive, each once, and those of one flow in order.
+    @Test(arguments: marketData)
+    func marketDataInClassesKeepsTheOrderOfFlows(file: String) throws {
+        let directory = try #require(Collection.directory)
+        let scenario = "sites = a, b, c\nsite.a.port.lan0.capture = \(directory)/\(file)\n" + Self.light
+        let classed = try Workplace().replay(scenario, classes: true)
+        let plain = try replay(file, .plain)
+        // By the octets that name a flow: addresses, type, and the first of the payload with DSCP, addresses and ports.
+        func flow(_ frame: Seen) -> [UInt8] { Array(frame.bytes.prefix(16)) + Array(frame.bytes.dropFirst(26).prefix(16)) }
+        for site in ["b", "c"] {
+            let (seen, expected) = (classed.lan(site), plain.lan(site))
+            #expect(Dictionary(grouping: seen, by: flow) == Dictionary(grouping: expected, by: flow))
+        }
+    }
+
     // MARK: - Everything else
 
     @Test(arguments: otherEthernet)

@@ -37,11 +37,21 @@ final class Workplace {
     /// Runs a scenario whose captures are in this directory, and reads back what it wrote into `outputs` there.
     /// - Parameter snooping: false where a test is about other things: every frame then goes everywhere, and gateways say
     ///   nothing on LANs.
-    func replay(_ scenario: String, seed: UInt64? = nil, outputs: String = "out", snooping: Bool = false) throws -> Outcome {
+    /// - Parameter classes: false where a test compares the order of whole LANs: then all frames have one class, and none that
+    ///   was sent at the same instant overtakes another.
+    func replay(
+        _ scenario: String, seed: UInt64? = nil, outputs: String = "out", snooping: Bool = false, classes: Bool = false
+    ) throws -> Outcome {
         let parsed = ReplayScenario.parse(Array(scenario.utf8), file: "\(path)/scenario.conf")
         try #require(parsed.diagnostics == [])
         var plan = try #require(parsed.scenario)
         if !snooping { for index in plan.sites.indices { plan.sites[index].tuning.multicast.snooping = false } }
+        if !classes {
+            for index in plan.sites.indices {
+                plan.sites[index].tuning.classes.feed = ClassMembers(CodePointSet([]), hasMulticast: false)
+                plan.sites[index].tuning.classes.bulk = ClassMembers(CodePointSet([]), hasMulticast: false)
+            }
+        }
         let directory = "\(path)/\(outputs)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let result = try Replay(plan, seed: seed ?? plan.seed, outputDirectory: directory).run()

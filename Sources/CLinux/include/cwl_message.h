@@ -152,6 +152,12 @@ static inline int64_t cwl_udp_hops(int fd, int as_v4, int hops) {
     return as_v4 ? v4 : cwl_set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, hops);
 }
 
+/// Has each message say what traffic class its IP headers had.
+static inline void cwl_udp_tell_class(int fd) {
+    (void)cwl_set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
+    (void)cwl_set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+}
+
 /// Whether the kernel knows UDP_SEGMENT at all.
 static inline int64_t cwl_udp_can_segment(int fd) {
     int value = 0;
@@ -177,9 +183,9 @@ struct cwl_message {
     unsigned int msg_len;
 };
 
-/// Room for one control message that holds an integer.
+/// Room for control messages that hold an integer each: the size of segments, and the traffic class of either family.
 struct cwl_control {
-    _Alignas(8) uint8_t octets[CMSG_SPACE(sizeof(int))];
+    _Alignas(8) uint8_t octets[3 * CMSG_SPACE(sizeof(int))];
 };
 
 /// Points `message` at one part without address or control.
@@ -211,6 +217,20 @@ static inline void cwl_message_segment(struct cwl_message *message, struct cwl_c
     memcpy(CMSG_DATA(header), &size, sizeof size);
 }
 
+/// Has the datagrams' IP headers say `octet`, beside what else `message` asks for with the same `control`.
+static inline void cwl_message_class(
+    struct cwl_message *message, struct cwl_control *control, int is_ipv4, uint8_t octet) {
+    struct msghdr *h = &message->msg_hdr;
+    struct cmsghdr *header = (struct cmsghdr *)(void *)(control->octets + h->msg_controllen);
+    int value = octet;
+    h->msg_control = control->octets;
+    h->msg_controllen += CMSG_SPACE(sizeof value);
+    header->cmsg_level = is_ipv4 ? IPPROTO_IP : IPPROTO_IPV6;
+    header->cmsg_type = is_ipv4 ? IP_TOS : IPV6_TCLASS;
+    header->cmsg_len = CMSG_LEN(sizeof value);
+    memcpy(CMSG_DATA(header), &value, sizeof value);
+}
+
 /// Makes `message` ready to receive: room for payload, source and the size of coalesced segments.
 static inline void cwl_message_vacant(
     struct cwl_message *message, struct iovec *part, void *bytes, size_t count, struct cwl_address *address,
@@ -222,26 +242,40 @@ static inline void cwl_message_vacant(
     message->msg_hdr.msg_controllen = sizeof control->octets;
 }
 
-/// The size of the segments that were coalesced into a received message; 0 when it is one datagram.
-static inline int cwl_message_segment_size(struct cwl_message *message) {
+/// What control messages say of a received message.
+struct cwl_received {
+    /// The size of the segments that were coalesced into it; 0 when it is one datagram.
+    int segment;
+    /// The traffic class of its IP headers; 0 where the kernel did not say.
+    uint8_t octet;
+};
+
+static inline struct cwl_received cwl_message_received(struct cwl_message *message) {
+    struct cwl_received result = {0, 0};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message->msg_hdr);
     for (; header != NULL; header = CMSG_NXTHDR(&message->msg_hdr, header)) {
         if (header->cmsg_level == IPPROTO_UDP && header->cmsg_type == UDP_GRO) {
-            int size = 0;
-            memcpy(&size, CMSG_DATA(header), sizeof size);
-            return size;
+            memcpy(&result.segment, CMSG_DATA(header), sizeof result.segment);
+        } else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_TOS) {
+            // One octet, unlike IPv6's.
+            result.octet = *CMSG_DATA(header);
+        } else if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_TCLASS) {
+            int value = 0;
+            memcpy(&value, CMSG_DATA(header), sizeof value);
+            result.octet = (uint8_t)value;
         }
     }
-    return 0;
+    return result;
 }
 
 static inline int cwl_message_is_truncated(const struct cwl_message *message) {
     return (message->msg_hdr.msg_flags & MSG_TRUNC) != 0;
 }
 
-/// Sends one message of one part by the shortest way: without an address if the socket has one, without control.
+/// Sends one message of one part by the shortest way: without an address if the socket has one, without control if it has none.
 static inline int64_t cwl_send_one(int fd, const struct cwl_message *message) {
     const struct msghdr *h = &message->msg_hdr;
+    if (h->msg_controllen != 0) return cwl_result(sendmsg(fd, h, MSG_DONTWAIT | MSG_NOSIGNAL));
     return cwl_result(sendto(
         fd, h->msg_iov->iov_base, h->msg_iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL,
         h->msg_namelen == 0 ? NULL : (const struct sockaddr *)h->msg_name, h->msg_namelen));
