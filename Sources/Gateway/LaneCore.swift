@@ -45,7 +45,7 @@ public struct LaneConfiguration: Sendable {
     public var lane: UInt16
     public var macLimit: Int
     public var macAgeing: Interval
-    /// The underlay's MTU in octets, from the IP header on.
+    /// The largest packet of the underlay that is tried, in octets, from the IP header on.
     public var pathMTU: Int
     public var keepalive: Interval
     /// The address of each port's own interface, where it has one: frames to it are for this machine, and stay.
@@ -84,6 +84,8 @@ public struct Transmit: Sendable, BitwiseCopyable {
     public var endpoint: Endpoint
     public var segmentSize: Int
     public var byteCount: Int
+    /// The number of the probe that it is; `nil` for what carries frames, and for replies.
+    public var probe: UInt32?
 
     public var datagrams: Int { (byteCount &+ segmentSize &- 1) / segmentSize }
 }
@@ -99,6 +101,7 @@ public struct LaneCore: ~Copyable {
     let crossings: LaneCrossings?
     private let outbound: ByteQueue
     private let board: CounterBoard
+    private let heard: CounterBoard
     var sessions: FixedArray<ReceiveSession>
     /// For each session, then for each lane of the other side whose datagrams come to this lane.
     var streams: FixedArray<ReceiveStream>
@@ -117,9 +120,11 @@ public struct LaneCore: ~Copyable {
     /// When something must be done though nothing arrives.
     public private(set) var nextTimeout = Instant.zero
     var listing: MACListing?
+    /// Probes and replies, and when probes were sent.
+    var probes: ProbeOutbox
     private var published = Instant.zero
     /// True when something has been counted since counters were published.
-    private var isActive = false
+    var isActive = false
 
     /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
     static let headroom = 80 * 1024
@@ -137,6 +142,8 @@ public struct LaneCore: ~Copyable {
         let origins = OriginMap(lanes: mailbox.crossings?.lanes ?? 1)
         self.origins = origins
         board = mailbox.board
+        heard = mailbox.heard
+        probes = ProbeOutbox(peers: configuration.peers)
         outbound = mailbox.outbound
         bridge = Bridge(configuration, mailbox: mailbox, secret: secret)
         reassemblers = FixedArray(count: configuration.peers * origins.places) { _ in
@@ -268,7 +275,7 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(peer, .datagramsIn)
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
         if !sessions[slot].isConfirmed { confirm(slot, source) }
-        noteHeard(peer, isNewest, source, now)
+        noteHeard(slot, isNewest, source, now)
         let text = datagram.bytes.extracting(SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes))
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
         unpack(text, peer, Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now))
@@ -306,13 +313,28 @@ public struct LaneCore: ~Copyable {
         bridge.links[peer.index].isUp = true
     }
 
-    private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
-        if isNewest && source != bridge.links[peer.index].endpoint {
-            bridge.links[peer.index].move(to: source)
+    private mutating func noteHeard(_ slot: Int, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
+        let peer = sessions[slot].peer
+        // Once for all that comes at one time.
+        if now != bridge.links[peer.index].heard {
+            bridge.links[peer.index].heard = now
+            heard.store(now.nanoseconds, at: peer.index)
         }
-        if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
+        let generation = sessions[slot].generation
+        if isNewest && generation >= bridge.links[peer.index].heardGeneration {
+            bridge.links[peer.index].heardGeneration = generation
+            if source != bridge.links[peer.index].endpoint {
+                bridge.links[peer.index].move(to: source)
+                bridge.links[peer.index].moveIsUntold = true
+            }
+        }
+        let silence = now - bridge.links[peer.index].reported
+        if silence >= configuration.keepalive / 2
+            || (bridge.links[peer.index].moveIsUntold && silence >= LaneCore.publishInterval)
+        {
             bridge.links[peer.index].reported = now
-            report(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            if isTold { bridge.links[peer.index].moveIsUntold = false } else { bridge.counters.add(.puntQueueFull) }
         }
     }
 
@@ -329,6 +351,8 @@ public struct LaneCore: ~Copyable {
                 bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.instant)
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
+            case .record(.probe, let offset, let count):
+                handleProbe(text.extracting(offset..<(offset &+ count)), from: peer, datagram: text.byteCount, at.instant)
             case .skipped: break
             case .partial: deliverJoined(peer, at)
             case .malformed: return bridge.counters.add(.malformedPacking)
@@ -352,7 +376,7 @@ public struct LaneCore: ~Copyable {
         while let (kind, count) = reassemblers[at.reassembler].join(stream: at.stream, counter: at.counter, at: at.instant) {
             if kind == .frame {
                 bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.instant)
-            } else {
+            } else if kind == .control {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }
         }
@@ -376,6 +400,7 @@ public struct LaneCore: ~Copyable {
                 bridge.links[peer].noteRenewalSaid()
             }
         }
+        if probes.isWaiting { sealProbes(at: now) }
         if !bridge.overflowed.isEmpty && events.push(.snoopOverflow(bridge.overflowed)) { bridge.overflowed = .none }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {
@@ -391,12 +416,12 @@ public struct LaneCore: ~Copyable {
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
-    /// Runs of datagrams that wait to be sent.
-    public var transmits: Int { bridge.dirtyCount }
+    /// Runs of datagrams that wait to be sent; probes, each alone, are the last.
+    public var transmits: Int { bridge.dirtyCount &+ probes.sealed }
 
     /// Precondition: `index` is below `transmits`, and the batch is finished.
     public func transmit(at index: Int) -> Transmit {
-        precondition(index < bridge.dirtyCount)
+        if index >= bridge.dirtyCount { return probeTransmit(at: index &- bridge.dirtyCount) }
         let peer = Int(bridge.dirty[index])
         return Transmit(
             peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
@@ -406,7 +431,7 @@ public struct LaneCore: ~Copyable {
     /// The run's octets; lent until `drained`.
     @_lifetime(borrow self)
     public func transmitBytes(at index: Int) -> RawSpan {
-        precondition(index < bridge.dirtyCount)
+        if index >= bridge.dirtyCount { return probes.bytes(at: index &- bridge.dirtyCount) }
         return bridge.links[Int(bridge.dirty[index])].finished()
     }
 
@@ -472,6 +497,7 @@ public struct LaneCore: ~Copyable {
     public mutating func drained() {
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
+        probes.drained()
         bridge.isLinkFull = false
         bridge.removeFrames()
     }

@@ -21,17 +21,17 @@ import Testing
                 #expect(!(key.isRequired && key.defaultValue != nil), "\(key.key)")
             }
         }
-        #expect(GatewaySettings.knownKeys.count == 76)
+        #expect(GatewaySettings.knownKeys.count == 80)
         // A replay decides who a gateway is, where its frames come from and who its peers are; all else a site may have.
         let inReplay = ReplayScenario.knownKeys.map(\.key).filter { $0.hasPrefix("site.SITE.set.") }.map { $0.dropFirst(14) }
         #expect(
-            inReplay.prefix(12) == [
+            inReplay.prefix(15) == [
                 "port.NAME.filter", "port.NAME.router", "port.NAME.fast-leave", "port.NAME.flood-reports", "mac.ageing",
-                "mac.limit", "path.mtu", "cipher", "keepalive", "rekey.time", "rekey.datagrams", "bridge.forward-mask",
+                "mac.limit", "path.mtu", "path.recheck", "cipher", "keepalive", "liveness.suspect", "liveness.down", "rekey.time", "rekey.datagrams", "bridge.forward-mask",
             ])
         let multicast = ["multicast", "igmp", "mld"]
         let rest = GatewaySettings.knownKeys.filter { multicast.contains($0.key.split(separator: ".")[0].description) }
-        #expect(inReplay.dropFirst(12).map(String.init) == rest.map(\.key) && rest.count == 44)
+        #expect(inReplay.dropFirst(15).map(String.init) == rest.map(\.key) && rest.count == 44)
     }
 
     @Test func whatIsDocumentedAsDefaultIsTheDefault() throws {
