@@ -176,7 +176,9 @@ public struct PathMTUSearch: Sendable {
 
     public var nextTimeout: Instant {
         guard isRunning else { return .distantFuture }
-        return hasProbe ? .zero : min(roundDue, confirmDue, recheckDue)
+        if hasProbe { return .zero }
+        // What is due while a round is under way begins when it has ended.
+        return candidates.isEmpty ? min(roundDue, confirmDue, recheckDue) : roundDue
     }
 
     /// - Parameter isBusy: whether much has been sent to the peer since the last call.
