@@ -33,6 +33,7 @@ struct ControlLoop: ~Copyable {
     /// Answers for operators, by their clients' numbers.
     private let answers = Inbox<(Int, Data)>()
     private var outgoingDrops: UInt64 = 0
+    private var roundTrips: RoundTripHistograms
     private var portsUp: [Bool?]
     private var nextPortLook = Instant.zero
     private static let portLook = Interval.seconds(1)
@@ -62,6 +63,7 @@ struct ControlLoop: ~Copyable {
         self.confinement = confinement
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
+        roundTrips = RoundTripHistograms(peers: settings.peers.count)
     }
 
     mutating func run() {
@@ -74,6 +76,7 @@ struct ControlLoop: ~Copyable {
                 core.handleResolved(peer, to: endpoints, at: now)
             }
             if core.nextTimeout <= now { core.handleTimeout(at: now) }
+            for (peer, roundTrip) in core.takeRoundTrips() { roundTrips.record(roundTrip, of: peer, at: now) }
             performActions(now)
             serveOperators(now)
             if now >= nextPortLook { lookAtPorts(now) }
@@ -129,21 +132,27 @@ struct ControlLoop: ~Copyable {
         }
     }
 
-    /// Looks a peer's name up, in the background unless it is an address already.
+    /// Looks a peer's names up, in the background unless all are addresses already.
     private mutating func resolve(_ peer: PeerIndex, _ now: Instant) {
-        guard let address = settings.peers[peer.index].address else { return }
-        if let endpoint = address.endpoint { return core.handleResolved(peer, to: [endpoint], at: now) }
+        let addresses = settings.peers[peer.index].addresses
+        let endpoints = addresses.compactMap(\.endpoint)
+        if endpoints.count == addresses.count { return core.handleResolved(peer, to: endpoints, at: now) }
         guard resolving.insert(peer).inserted else { return }
         let name = settings.peers[peer.index].name
         let (resolutions, wake, logger) = (resolutions, link.control, logger)
         let isIPv4Only = listen.ipv4 != nil
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
-            do throws(IOError) {
-                endpoints = try LinuxIO.resolve(host: address.host, port: address.port)
-                    .filter { !isIPv4Only || $0.ipv4 != nil }
-            } catch {
-                logger.warning("the address of peer \(name) could not be resolved: \(error)")
+            for address in addresses {
+                do throws(IOError) {
+                    let found =
+                        if let endpoint = address.endpoint { [endpoint] } else {
+                            try LinuxIO.resolve(host: address.host, port: address.port)
+                        }
+                    endpoints += found.filter { (!isIPv4Only || $0.ipv4 != nil) && !endpoints.contains($0) }
+                } catch {
+                    logger.warning("the address \(address) of peer \(name) could not be resolved: \(error)")
+                }
             }
             resolutions.put((peer, endpoints))
             wake.wake()
@@ -194,6 +203,9 @@ struct ControlLoop: ~Copyable {
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
             withGroups: withGroups)
+        for index in snapshot.peers.indices {
+            snapshot.peers[index].path.percentiles = roundTrips.percentiles(of: PeerIndex(index), at: now)
+        }
         snapshot.lanes = GatewaySnapshot.Lanes(
             wait: settings.machine.laneWait.rawValue, bypassesQueue: settings.machine.bypassesQueue,
             offloads: links.map { LaneOffloads(rawValue: $0.offloads.load(ordering: .relaxed)) })

@@ -74,7 +74,7 @@ public final class Daemon: Sendable {
         self.lanes = lanes
         let now = MonotonicClock.now()
         let peers = settings.peers.map {
-            ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: $0.address != nil)
+            ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: !$0.addresses.isEmpty)
         }
         let control = ControlCore(
             ControlConfiguration(

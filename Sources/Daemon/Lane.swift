@@ -385,9 +385,12 @@ struct Lane: ~Copyable {
             core.transmitBytes(at: index), segmentSize: run.segmentSize, to: run.endpoint, path: run.peer.index,
             octet: run.octet)
         let isWhole = result.datagramsFailed == 0
+        // A probe that is too long is an answer, not a loss.
+        let failed = result.isTooLong && run.probe != nil ? 0 : result.datagramsFailed
         core.handleTransmitted(
             run.peer, datagrams: result.datagramsSent,
-            bytes: isWhole ? run.byteCount : result.datagramsSent * run.segmentSize, failed: result.datagramsFailed)
+            bytes: isWhole ? run.byteCount : result.datagramsSent * run.segmentSize, failed: failed)
+        if result.isTooLong { core.handleTooLong(run) }
     }
 
     private static func deliver<Port: FramePort & ~Copyable>(_ placed: inout PlacedPort<Port>, _ core: inout LaneCore) {

@@ -37,6 +37,11 @@ extension ControlConfiguration {
         self.init(
             identity: identity, presharedKey: presharedKey, peers: peers, ciphers: CipherSet(tuning.cipher),
             keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime, rekeyDatagrams: tuning.rekeyDatagrams, snooping: snooping)
+        paths.largest = tuning.pathMTU
+        paths.recheck = tuning.pathRecheck
+        paths.suspect = tuning.livenessSuspect
+        paths.down = tuning.livenessDown
+        paths.resolveInterval = tuning.resolveInterval
     }
 }
 

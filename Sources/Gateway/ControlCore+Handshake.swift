@@ -5,8 +5,6 @@ import Tunnels
 
 extension ControlCore {
     private static let retry = Interval.seconds(1)
-    /// What a peer may claim as its own; the configuration allows no more either.
-    private static let longestKeepalive = Interval.seconds(60)
     private static let slowRetry = Interval.seconds(2)
     private static let resolveRetry = Interval.seconds(5)
     /// Unanswered initiations after which the name is resolved again and the operator is told.
@@ -68,13 +66,6 @@ extension ControlCore {
 
     private var ownKeepalive: UInt32 { UInt32(clamping: configuration.keepalive.nanoseconds / 1_000_000) }
 
-    /// How long a peer may be silent before it counts as down: three keepalives were missed for certain, by the side that is
-    /// heard less often. The fourth interval is for the last sign of life that control was not told of, at most half a
-    /// keepalive old, and for a delay that varies.
-    func silenceLimit(of peer: PeerState) -> Interval {
-        max(configuration.keepalive, min(peer.keepalive, ControlCore.longestKeepalive)) * 4
-    }
-
     // MARK: They say something
 
     mutating func handleHandshake(_ datagram: [UInt8], from source: Endpoint, at now: Instant) {
@@ -117,7 +108,6 @@ extension ControlCore {
         let answer = Response.Payload(
             stream: stream, cipher: cipher, keepalive: ownKeepalive, lanes: UInt8(mailboxes.count))
         guard let second = noise.writeSecond(payload: answer.encoded) else { return refuse(nil) }
-        peers[index].keepalive = .milliseconds(Int64(payload.keepalive))
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
@@ -141,7 +131,6 @@ extension ControlCore {
         }
         peers[index].pending = []
         peers[index].nextInitiation = nil
-        peers[index].keepalive = .milliseconds(Int64(payload.keepalive))
         makeRoom(index)
         let keys = noise.split()
         begin(
@@ -196,11 +185,14 @@ extension ControlCore {
 
     /// Both sides hold a new session's keys.
     private mutating func established(_ index: Int, at endpoint: Endpoint, _ now: Instant) {
+        let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
         peers[index].endpoint = endpoint
         peers[index].attempts = 0
         peers[index].nextInitiation = nil
         peers[index].handshakes &+= 1
         peers[index].lastHeard = now
+        peers[index].path.monitor.handleHeard(at: now)
+        if hasMoved && peers[index].isUp { restartPath(index, now) }
         if peers[index].isUp {
             actions.append(.log(.keysRenewed(peers[index].name)))
         } else {
@@ -213,6 +205,7 @@ extension ControlCore {
         peers[index].nextInitiation = nil
         peers[index].attempts = 0
         command(.setPeer(PeerIndex(index), isUp: true))
+        restartPath(index, now)
         handlePeerUp(index, now)
         guard let endpoint = peers[index].endpoint, let cipher = peers[index].newest?.cipher else { return }
         actions.append(.log(.peerUp(peers[index].name, endpoint: endpoint, cipher: cipher.name)))
@@ -224,7 +217,11 @@ extension ControlCore {
         peers[index].endpoint = endpoint
         if !peers[index].isUp {
             if peers[index].newest != nil { markUp(index, now) }
-        } else if hasMoved, let suppressed = peers[index].roamingLimiter.admit(at: now) {
+        } else {
+            handleSign(index, now)
+            guard hasMoved else { return }
+            restartPath(index, now)
+            guard let suppressed = peers[index].roamingLimiter.admit(at: now) else { return }
             actions.append(.log(.peerRoamed(peers[index].name, to: endpoint, suppressed: suppressed)))
         }
     }
@@ -238,18 +235,13 @@ extension ControlCore {
         if peers[index].isUp && peers[index].newest == nil { markDown(index, now) }
     }
 
-    mutating func checkLiveness(_ index: Int, _ now: Instant) {
-        guard peers[index].isUp, let heard = peers[index].lastHeard, now - heard >= silenceLimit(of: peers[index])
-        else { return }
-        markDown(index, now)
-    }
-
-    private mutating func markDown(_ index: Int, _ now: Instant) {
+    mutating func markDown(_ index: Int, _ now: Instant) {
+        let silence = lastHeard(index).map { now - $0 } ?? .zero
         peers[index].isUp = false
         peers[index].attempts = 0
+        peers[index].path.stop()
         command(.setPeer(PeerIndex(index), isUp: false))
         handlePeerDown(index, now)
-        let silence = peers[index].lastHeard.map { now - $0 } ?? .zero
         actions.append(.log(.peerDown(peers[index].name, silentFor: silence / 1_000_000 * 1_000_000)))
         peers[index].nextInitiation = now
     }

@@ -11,9 +11,10 @@
 //     renewal       when the newest session is `rekeyTime` old, or has sealed `rekeyDatagrams`: a new initiation, by the side
 //                   with the lower key; the other side a little later, if nothing came. Old sessions go on opening.
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
-//     liveness      nothing authentic for `silenceLimit`: the peer is down, and initiations begin.
-//     resolution    names are resolved at the start and again after every five unanswered initiations; a name that leads
-//                   nowhere, again every five seconds.
+//     liveness      nothing authentic for `paths.suspect`: the peer is suspect; for `paths.down`: it is down, and initiations
+//                   begin. See ControlCore+Paths.
+//     resolution    names are resolved at the start, again after every five unanswered initiations, and every
+//                   `paths.resolveInterval`; a name that leads nowhere, again every five seconds.
 
 import Basics
 import Switching
@@ -42,6 +43,7 @@ public struct ControlConfiguration: Sendable {
     public var keepalive: Interval
     public var rekeyTime: Interval
     public var rekeyDatagrams: UInt64
+    public var paths = PathConfiguration()
     /// Its `peers` are as many as the peers here.
     public var snooping: SnoopingConfiguration
 
@@ -71,7 +73,8 @@ public enum ControlAction: Sendable {
 
 /// A peer as operators see it.
 public struct PeerSnapshot: Sendable, Hashable {
-    public enum State: String, Sendable { case up, connecting, waiting }
+    /// `suspect`: up, and silent for so long that it may not be there.
+    public enum State: String, Sendable { case up, suspect, connecting, waiting }
 
     public var name: String
     public var key: PublicKey
@@ -88,6 +91,7 @@ public struct PeerSnapshot: Sendable, Hashable {
     public var control: ControlChannel.Counters
     /// The channel's smoothed round trip; `nil` before the first measurement.
     public var controlRoundTrip: Interval?
+    public var path: PathSnapshot
 }
 
 public struct ControlCore: Sendable {
@@ -107,6 +111,8 @@ public struct ControlCore: Sendable {
     private var wallClockAtZero: UInt64
     private var lastTimestamp: UInt64 = 0
     var actions: [ControlAction] = []
+    /// Measured and not fetched.
+    var roundTrips: [(peer: PeerIndex, roundTrip: Interval)] = []
     /// For each lane the commands that did not fit into its queue yet, in order.
     private var held: [[LaneCommand]]
     /// For each lane the hosts that it is still to be told of, in order.
@@ -157,7 +163,7 @@ public struct ControlCore: Sendable {
         sightings = mailboxes.map { _ in [] }
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
-        peers = configuration.peers.map { PeerState($0) }
+        peers = configuration.peers.map { PeerState($0, paths: configuration.paths, at: now) }
         precondition(configuration.snooping.peers == configuration.peers.count)
         let plan = ForwardingPlan(
             board: mailboxes[0].forwarding, ports: configuration.snooping.ports, peers: configuration.peers.count)
@@ -207,6 +213,9 @@ public struct ControlCore: Sendable {
         case .snoopOverflow(let ports): handleOverflow(ports, now)
         case .vlanSeen(let vlan): handleVLAN(vlan, now)
         case .sighted(let entry): pass(entry, from: lane)
+        case .probeAnswered(let peer, let number, let sample): handleReply(peer.index, number, after: sample, now)
+        case .probeTooLong(let peer, let number): handleTooLong(peer.index, number, now)
+        case .dataTooLong(let peer, let size): handleDataTooLong(peer.index, Int(size), now)
         }
     }
 
@@ -240,7 +249,7 @@ public struct ControlCore: Sendable {
     public mutating func handleResolved(_ peer: PeerIndex, to endpoints: [Endpoint], at now: Instant) {
         guard peer.index < peers.count else { return }
         if endpoints.isEmpty { return handleUnresolved(peer.index, now) }
-        peers[peer.index].candidates = endpoints
+        peers[peer.index].candidates = Array(endpoints.prefix(PeerState.candidateLimit))
         if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
     }
 
@@ -252,7 +261,7 @@ public struct ControlCore: Sendable {
     public mutating func handleTimeout(at now: Instant) {
         for index in peers.indices {
             expireSessions(index, now)
-            checkLiveness(index, now)
+            checkPath(index, now)
             checkRenewal(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
@@ -268,7 +277,7 @@ public struct ControlCore: Sendable {
             if let due = peer.nextInitiation { next = min(next, due) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
-            if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
+            next = min(next, pathTimeout(of: peer))
         }
         return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
@@ -303,13 +312,16 @@ public struct ControlCore: Sendable {
         return (answer.token, rows)
     }
 
-    public func snapshot(of peer: PeerIndex) -> PeerSnapshot {
+    /// - Parameter now: what was asked long enough before this, and not answered, counts as lost.
+    public func snapshot(of peer: PeerIndex, at now: Instant = .zero) -> PeerSnapshot {
         let state = peers[peer.index]
         return PeerSnapshot(
-            name: state.name, key: state.key, state: state.isUp ? .up : state.hasAddress ? .connecting : .waiting,
-            endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher, lastHeard: state.lastHeard,
+            name: state.name, key: state.key,
+            state: state.isUp ? (state.path.isSuspect ? .suspect : .up) : state.hasAddress ? .connecting : .waiting,
+            endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher,
+            lastHeard: lastHeard(peer.index),
             keysSince: state.newest?.began, handshakes: state.handshakes, control: state.channel.counters,
-            controlRoundTrip: state.channel.roundTrip)
+            controlRoundTrip: state.channel.roundTrip, path: state.path.snapshot(at: now))
     }
 
     // MARK: Below
@@ -325,6 +337,9 @@ public struct ControlCore: Sendable {
         for lane in mailboxes.indices where lane != excepted { held[lane].append(command) }
         flushCommands()
     }
+
+    /// To one lane.
+    mutating func command(_ command: LaneCommand, to lane: Int) { held[lane].append(command) }
 
     private mutating func flushCommands() {
         for lane in mailboxes.indices {

@@ -8,6 +8,10 @@ import Switching
 public enum GatewayEvent: Sendable, Hashable {
     case peerUp(String, endpoint: Endpoint, cipher: String?)
     case peerDown(String, silentFor: Interval)
+    case peerSuspect(String, silentFor: Interval)
+    case peerRecovered(String, silentFor: Interval)
+    /// What the path carries, in octets of IP packets, once the search has ended or begun anew.
+    case pathChanged(String, size: Int, from: Int)
     case peerRoamed(String, to: Endpoint, suppressed: Int)
     case keysRenewed(String)
     case peerUnanswered(String, endpoint: Endpoint, attempts: Int)
@@ -21,9 +25,10 @@ public enum GatewayEvent: Sendable, Hashable {
 
     public var level: LogLevel {
         switch self {
-        case .peerUp, .peerRoamed: .notice
+        case .peerUp, .peerRoamed, .peerRecovered: .notice
+        case .pathChanged(_, let size, let former): size < former ? .notice : .info
         case .keysRenewed: .debug
-        case .peerDown, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
+        case .peerDown, .peerSuspect, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
             .replayedInitiation:
             .warning
         case .noCommonCipher: .error
@@ -37,6 +42,11 @@ public enum GatewayEvent: Sendable, Hashable {
         case .peerUp(let name, let endpoint, let cipher):
             "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
+        case .peerSuspect(let name, let silence): "peer \(name) is suspect: nothing authentic from it for \(silence)"
+        case .peerRecovered(let name, let silence): "peer \(name) is heard again, after \(silence) of silence"
+        case .pathChanged(let name, let size, let former):
+            "the path to peer \(name) carries packets of \(size) octets, "
+                + (size < former ? "fewer than the \(former) before" : "up from \(former)")
         case .peerRoamed(let name, let endpoint, let suppressed):
             "peer \(name) is at \(endpoint), no longer where it was" + again(suppressed)
         case .keysRenewed(let name): "keys with peer \(name) were renewed"

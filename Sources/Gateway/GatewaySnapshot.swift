@@ -66,7 +66,7 @@ public struct GatewaySnapshot: Sendable {
         self.started = started
         self.taken = taken
         self.ports = ports
-        peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0)) }
+        peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0), at: taken) }
         self.backends = backends
         self.layout = layout
         self.counters = counters

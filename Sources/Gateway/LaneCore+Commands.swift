@@ -26,6 +26,9 @@ extension LaneCore {
             case .move(let peer, let endpoint): move(peer, to: endpoint)
             case .sighted(let entry): bridge.macs.adopt(entry, at: now)
             case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
+            case .probe(let peer, let number, let size): queueProbe(to: peer, number, size: Int(size))
+            case .setPath(let peer, let size):
+                if peer.index < bridge.links.count { bridge.links[peer.index].setPath(Int(size)) }
             }
         }
         if crossingQueues != nil { handleCrossings(at: now) }

@@ -28,6 +28,9 @@ extension LaneCore {
                 }
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.bytes.extracting(offset..<(offset &+ count)), from: peer)
+            case .record(.probe, let offset, let count):
+                let size = text.byteCount
+                handleProbe(text.bytes.extracting(offset..<(offset &+ count)), from: peer, datagram: size, at.instant)
             case .skipped: break
             case .partial:
                 reassemblers[place].note(mark: congestion.rawValue, stream: at.stream, counter: at.counter)

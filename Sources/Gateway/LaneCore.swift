@@ -45,7 +45,7 @@ public struct LaneConfiguration: Sendable {
     public var lane: UInt16
     public var macLimit: Int
     public var macAgeing: Interval
-    /// The underlay's MTU in octets, from the IP header on.
+    /// The largest packet of the underlay that is tried, in octets, from the IP header on.
     public var pathMTU: Int
     public var keepalive: Interval
     /// The address of each port's own interface, where it has one: frames to it are for this machine, and stay.
@@ -91,6 +91,8 @@ public struct Transmit: Sendable, BitwiseCopyable {
     public var trafficClass: TrafficClass
     /// What the IP headers of all its datagrams say: DSCP in the high six bits, ECN in the low two.
     public var octet: UInt8
+    /// The number of the probe that it is; `nil` for what carries frames, and for replies.
+    public var probe: UInt32?
 
     public var datagrams: Int { (byteCount &+ segmentSize &- 1) / segmentSize }
 }
@@ -106,6 +108,7 @@ public struct LaneCore: ~Copyable {
     let crossingQueues: LaneCrossings?
     private let outbound: ByteQueue
     private let board: CounterBoard
+    private let heard: CounterBoard
     var sessions: FixedArray<ReceiveSession>
     /// For each session, then for each lane of the other side whose datagrams come to this lane.
     var streams: FixedArray<ReceiveStream>
@@ -128,9 +131,11 @@ public struct LaneCore: ~Copyable {
     /// The same for all but what a peer's rate holds back.
     private var nextChore = Instant.zero
     var listing: MACListing?
+    /// Probes and replies, and when probes were sent.
+    var probes: ProbeOutbox
     private var published = Instant.zero
     /// True when something has been counted since counters were published.
-    private var isActive = false
+    var isActive = false
 
     /// Octets that the arena and a packer keep free for what one call can bring: a 64 KB super-frame in segments.
     static let headroom = 80 * 1024
@@ -148,6 +153,8 @@ public struct LaneCore: ~Copyable {
         let origins = OriginMap(lanes: mailbox.crossings?.lanes ?? 1)
         self.origins = origins
         board = mailbox.board
+        heard = mailbox.heard
+        probes = ProbeOutbox(peers: configuration.peers)
         outbound = mailbox.outbound
         bridge = Bridge(configuration, mailbox: mailbox, secret: secret)
         reassemblers = FixedArray(count: configuration.peers * origins.places) { _ in
@@ -286,7 +293,7 @@ public struct LaneCore: ~Copyable {
         bridge.counters.add(peer, .datagramsIn)
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
         if !sessions[slot].isConfirmed { confirm(slot, source) }
-        noteHeard(peer, isNewest, source, now)
+        noteHeard(slot, isNewest, source, now)
         let body = SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes)
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
         let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
@@ -330,13 +337,28 @@ public struct LaneCore: ~Copyable {
         bridge.links[peer.index].isUp = true
     }
 
-    private mutating func noteHeard(_ peer: PeerIndex, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
-        if isNewest && source != bridge.links[peer.index].endpoint {
-            bridge.links[peer.index].move(to: source)
+    private mutating func noteHeard(_ slot: Int, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
+        let peer = sessions[slot].peer
+        // Once for all that comes at one time.
+        if now != bridge.links[peer.index].heard {
+            bridge.links[peer.index].heard = now
+            heard.store(now.nanoseconds, at: peer.index)
         }
-        if now - bridge.links[peer.index].reported >= configuration.keepalive / 2 {
+        let generation = sessions[slot].generation
+        if isNewest && generation >= bridge.links[peer.index].heardGeneration {
+            bridge.links[peer.index].heardGeneration = generation
+            if source != bridge.links[peer.index].endpoint {
+                bridge.links[peer.index].move(to: source)
+                bridge.links[peer.index].moveIsUntold = true
+            }
+        }
+        let silence = now - bridge.links[peer.index].reported
+        if silence >= configuration.keepalive / 2
+            || (bridge.links[peer.index].moveIsUntold && silence >= LaneCore.publishInterval)
+        {
             bridge.links[peer.index].reported = now
-            report(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            if isTold { bridge.links[peer.index].moveIsUntold = false } else { bridge.counters.add(.puntQueueFull) }
         }
     }
 
@@ -353,6 +375,8 @@ public struct LaneCore: ~Copyable {
                 bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.instant)
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
+            case .record(.probe, let offset, let count):
+                handleProbe(text.extracting(offset..<(offset &+ count)), from: peer, datagram: text.byteCount, at.instant)
             case .skipped: break
             case .partial: deliverJoined(peer, at)
             case .malformed: return bridge.counters.add(.malformedPacking)
@@ -378,7 +402,7 @@ public struct LaneCore: ~Copyable {
                 // Other parts of it may have come marked.
                 if reassemblers[at.reassembler].joinedMark != 0 && !markJoined(count, peer, at) { continue }
                 bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.instant)
-            } else {
+            } else if kind == .control {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }
         }
@@ -394,6 +418,8 @@ public struct LaneCore: ~Copyable {
     /// Seals what is still open. Nothing waits for a fuller datagram, nor for more frames of a run.
     public mutating func finishBatch(at now: Instant) {
         bridge.closeRun()
+        // Before the rest, and sent before it, so that counters leave in their order and no probe waits behind a full batch.
+        if probes.isWaiting { sealProbes(at: now) }
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
@@ -418,13 +444,14 @@ public struct LaneCore: ~Copyable {
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
-    /// Runs of datagrams that wait to be sent: what is most urgent first.
-    public var transmits: Int { bridge.runCount }
+    /// Runs of datagrams that wait to be sent: probes, each alone, then what is most urgent.
+    public var transmits: Int { probes.sealed &+ bridge.runCount }
 
     /// Precondition: `index` is below `transmits`, and the batch is finished.
     public func transmit(at index: Int) -> Transmit {
-        precondition(index < bridge.runCount)
-        let run = bridge.runs[index]
+        if index < probes.sealed { return probeTransmit(at: index) }
+        precondition(index < transmits)
+        let run = bridge.runs[index &- probes.sealed]
         let peer = Int(run.peer)
         return Transmit(
             peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
@@ -435,8 +462,9 @@ public struct LaneCore: ~Copyable {
     /// The run's octets; lent until `drained`.
     @_lifetime(borrow self)
     public func transmitBytes(at index: Int) -> RawSpan {
-        precondition(index < bridge.runCount)
-        let run = bridge.runs[index]
+        if index < probes.sealed { return probes.bytes(at: index) }
+        precondition(index < transmits)
+        let run = bridge.runs[index &- probes.sealed]
         return bridge.links[Int(run.peer)].finished(run.trafficClass)
     }
 
@@ -504,6 +532,7 @@ public struct LaneCore: ~Copyable {
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
         bridge.runCount = 0
+        probes.drained()
         bridge.isLinkFull = false
         bridge.removeFrames()
     }

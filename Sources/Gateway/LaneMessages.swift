@@ -52,6 +52,12 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case vlanSeen(VLAN)
     /// A host was seen that the other lanes may not know, or not there.
     case sighted(MACEntry)
+    /// The peer has answered a probe.
+    case probeAnswered(PeerIndex, number: UInt32, after: Interval)
+    /// The kernel does not send a packet as long as this probe's.
+    case probeTooLong(PeerIndex, number: UInt32)
+    /// The kernel does not send packets of data of so many octets.
+    case dataTooLong(PeerIndex, size: UInt16)
 }
 
 /// What a message in the two byte queues between a lane and control is.
@@ -121,6 +127,10 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case sighted(MACEntry)
     /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
     case forgetVLAN(VLAN)
+    /// Send a probe: an IP packet of `size` octets, or as short as can be where that is 0.
+    case probe(PeerIndex, number: UInt32, size: UInt16)
+    /// The path to the peer carries packets of so many octets.
+    case setPath(PeerIndex, size: UInt16)
 }
 
 /// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.
@@ -128,6 +138,8 @@ public final class LaneMailbox: Sendable {
     public let events: SPSCQueue<LaneEvent>
     public let commands: SPSCQueue<LaneCommand>
     public let board: CounterBoard
+    /// For each peer when something authentic last came from it, in nanoseconds: said at once, and never lost in a queue.
+    let heard: CounterBoard
     public let layout: CounterLayout
     /// Lane to control: frames for the snooper.
     let punts: ByteQueue
@@ -182,5 +194,6 @@ public final class LaneMailbox: Sendable {
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)
         board = CounterBoard(count: layout.count)
+        heard = CounterBoard(count: peers)
     }
 }

@@ -36,7 +36,9 @@ struct PeerLink: ~Copyable {
     /// That session's generation; sessions of lower ones seal no more.
     private(set) var generation: UInt64 = 0
     private(set) var endpoint = Endpoint(high: 0, low: 0, port: 0)
-    private let pathMTU: Int
+    /// What the path carries, as far as it is known, and the most that is ever tried: octets of IP packets.
+    private var pathMTU: Int
+    private let bound: Int
     /// Whether frames are sent to it: control's word, and true from the first datagram that confirms a session.
     var isUp = false
     /// Whether it is in the lane's list of peers with datagrams that wait.
@@ -45,10 +47,17 @@ struct PeerLink: ~Copyable {
     var sent = Instant.zero
     /// When control was last told that it was heard.
     var reported = Instant.zero
+    /// When something authentic last came from it.
+    var heard = Instant.zero
+    /// The newest session that it was heard under: where datagrams of older ones come from is of no account.
+    var heardGeneration: UInt64 = 0
+    /// True while control does not know where it has moved to.
+    var moveIsUntold = false
 
     init(pathMTU: Int) {
-        self.pathMTU = pathMTU
-        packer = PackerSet(datagramSize: PeerLink.datagramSize(pathMTU, ipv4: true))
+        bound = pathMTU
+        self.pathMTU = PathMTUSearch.start(pathMTU)
+        packer = PackerSet(datagramSize: PeerLink.datagramSize(self.pathMTU, ipv4: true))
     }
 
     /// Octets of IP and UDP headers of each datagram to the endpoint.
@@ -84,7 +93,9 @@ struct PeerLink: ~Copyable {
         session = 0
     }
 
+    /// Another place is another path, of which nothing is known.
     mutating func move(to endpoint: Endpoint) {
+        if endpoint != self.endpoint { pathMTU = min(pathMTU, PathMTUSearch.start(bound)) }
         self.endpoint = endpoint
         fitPath()
     }
@@ -92,6 +103,30 @@ struct PeerLink: ~Copyable {
     /// What is packed and not sealed always has a sender.
     private mutating func sealPacked() {
         if sender != nil { packer.finish(sender: &sender!) }
+    }
+
+    /// From the next datagrams on.
+    mutating func setPath(_ size: Int) {
+        pathMTU = max(min(size, bound), min(bound, PathMTUSearch.minimum))
+        fitPath()
+    }
+
+    /// The kernel does not send packets as long as they are.
+    mutating func shrinkPath() {
+        setPath(pathMTU > PathMTUSearch.base ? PathMTUSearch.base : PathMTUSearch.minimum)
+    }
+
+    /// Octets of UDP payload in a packet to the peer.
+    func payload(ofPacket size: Int) -> Int { PeerLink.datagramSize(size, ipv4: endpoint.ipv4 != nil) }
+
+    /// Octets of the IP packet of a datagram to the peer.
+    func packet(ofPayload size: Int) -> Int { size + packetOverhead }
+
+    /// Seals a probe's datagram. False when there is no sender or no counter.
+    mutating func seal(_ probe: ProbeRecord, into datagram: inout MutableRawSpan, at now: Instant) -> Bool {
+        guard sender != nil, sender!.seal(probe, into: &datagram) else { return false }
+        sent = now
+        return true
     }
 
     /// Full datagrams are as long as the path to the endpoint takes; datagrams that wait keep the size they have.

@@ -28,18 +28,17 @@ struct PeerState: Sendable {
     /// Confirmed sessions that stay while unconfirmed ones could go: when both sides begin at once a generation is two, and
     /// datagrams of the one before are still under way.
     static let sessionsKept = 4
+    static let candidateLimit = 32
 
     let name: String
     let key: PublicKey
     let hasAddress: Bool
-    /// Where its name led to, tried in turn.
+    /// Where its addresses led to, tried in turn; at most `candidateLimit`.
     var candidates: [Endpoint] = []
     /// Where it was last heard from.
     var endpoint: Endpoint?
     var isUp = false
     var lastHeard: Instant?
-    /// How often it will be heard, by its own word in the newest handshake.
-    var keepalive = Interval.zero
     /// Oldest first; at most `sessionLimit`.
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.
@@ -56,6 +55,7 @@ struct PeerState: Sendable {
     var channel = ControlChannel(queueLimit: 64)
     var feed = FactFeed()
     var retelling = Retelling()
+    var path: PeerPath
     /// Sessions begun.
     var generation: UInt64 = 0
     var roamingLimiter = RateLimiter(period: .seconds(10))
@@ -64,7 +64,8 @@ struct PeerState: Sendable {
     var cipherLimiter = RateLimiter(period: .seconds(60))
     var unansweredLimiter = RateLimiter(period: .seconds(60))
 
-    init(_ configuration: ControlConfiguration.Peer) {
+    init(_ configuration: ControlConfiguration.Peer, paths: PathConfiguration, at now: Instant) {
+        path = PeerPath(paths, at: now)
         name = configuration.name
         key = configuration.key
         hasAddress = configuration.hasAddress

@@ -2,8 +2,8 @@
 //
 //     | datagram | datagram | ... | last, may be shorter |     cut into calls of at most 64 segments and 65,000 octets
 //
-// A call that the kernel will not segment (a segment is larger than the path's MTU, say) is sent again as single
-// datagrams, which IP may fragment.
+// A call that the kernel will not segment is sent again as single datagrams. What is longer than the interface's MTU is refused
+// (EMSGSIZE): nothing is fragmented, and what ICMP says of a path is not believed (IP_PMTUDISC_PROBE).
 
 import Basics
 import CLinux

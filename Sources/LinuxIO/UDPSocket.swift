@@ -15,6 +15,9 @@ public struct SendResult: Hashable, Sendable, BitwiseCopyable {
     /// The errno of the last failure; 0 if there was none.
     public var lastError: Int32 = 0
 
+    /// Whether the last failure was that the datagram is longer than what is sent in one piece.
+    public var isTooLong: Bool { lastError == EMSGSIZE }
+
     public init() {}
 }
 
@@ -142,11 +145,11 @@ public struct UDPSocket: ~Copyable, @unchecked Sendable {
         _ = cwl_set_receive_buffer(socket.raw, Int32(clamping: receiveBuffer))
         _ = cwl_set_send_buffer(socket.raw, Int32(clamping: sendBuffer))
         if isIPv4 {
-            try check(cwl_udp_fragment_v4(socket.raw), "switch path MTU discovery off", name)
+            try check(cwl_udp_probe_path_v4(socket.raw), "keep packets whole", name)
         } else {
             try check(cwl_udp_both_families(socket.raw), "accept IPv4 as well", name)
-            try check(cwl_udp_fragment_v6(socket.raw), "switch path MTU discovery off", name)
-            _ = cwl_udp_fragment_v4(socket.raw)
+            try check(cwl_udp_probe_path_v6(socket.raw), "keep packets whole", name)
+            _ = cwl_udp_probe_path_v4(socket.raw)
         }
         return socket
     }

@@ -63,7 +63,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         publicKey = snapshot.publicKey.base64
         listen = snapshot.listen?.description
         uptime = seconds(snapshot.taken - snapshot.started)
-        peersUp = snapshot.peers.count { $0.state == .up }
+        peersUp = snapshot.peers.count { $0.state == .up || $0.state == .suspect }
         peersConfigured = snapshot.peers.count
         let ports = snapshot.ports.indices.map { PortIndex($0) }
         portsUp = ports.count { snapshot[$0, .isUp] > 0 }
@@ -94,7 +94,7 @@ public struct PeersDocument: Codable, Sendable, Equatable {
     public struct Peer: Codable, Sendable, Equatable {
         public var name: String
         public var key: String
-        /// `up`; `connecting`: we dial it; `waiting`: it has to dial us.
+        /// `up`; `suspect`: up, and silent for longer than it should be; `connecting`: we dial it; `waiting`: it has to dial us.
         public var state: String
         public var endpoint: String?
         public var cipher: String?
@@ -111,6 +111,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var framesOut: UInt64
         /// Absent where a gateway is older than this object.
         public var control: Control?
+        /// Likewise.
+        public var path: Path?
         /// By class; absent where a gateway is older than this list.
         public var classes: [Class]?
         /// Octets of frames that wait for the peer's rate; absent where a gateway is older than this.
@@ -171,8 +173,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],
                 datagramsLost: snapshot[index, .datagramsLost], framesIn: snapshot[index, .framesIn],
                 framesOut: snapshot[index, .framesOut],
-                control: Control(peer), classes: PeersDocument.classes(of: index, snapshot),
-                waitingBytes: snapshot[index, .waiting])
+                control: Control(peer), path: Path(peer.path),
+                classes: PeersDocument.classes(of: index, snapshot), waitingBytes: snapshot[index, .waiting])
         }
     }
 }

@@ -83,7 +83,37 @@ public enum Tables {
                 Column(title: "queue drops", value: queueDrops($0)),
             ]
         }
-        return lines(table.string(for: document.peers))
+        return lines(table.string(for: document.peers)) + pathsTable(document.peers)
+    }
+
+    /// The paths to the peers, where the gateway tells of any.
+    private static func pathsTable(_ peers: [PeersDocument.Peer]) -> String {
+        let paths = peers.compactMap { peer in peer.path.map { (name: peer.name, path: $0) } }
+        if paths.isEmpty { return "" }
+        let table = TextTable<(name: String, path: PeersDocument.Path)> {
+            [
+                Column(title: "path to", value: $0.name),
+                Column(title: "mtu", value: $0.path.mtu, align: .right),
+                Column(title: "search", value: $0.path.mtuSearch),
+                Column(
+                    title: "rtt p50", value: milliseconds($0.path.roundTripP50Microseconds ?? $0.path.roundTripMicroseconds),
+                    align: .right),
+                Column(title: "rtt p99", value: milliseconds($0.path.roundTripP99Microseconds), align: .right),
+                Column(title: "jitter", value: milliseconds($0.path.jitterMicroseconds), align: .right),
+                Column(
+                    title: "loss", value: $0.path.lossMillionths.map { String(format: "%.1f%%", Double($0) / 10_000) } ?? "-",
+                    align: .right),
+                Column(title: "probes", value: $0.path.probesSent, align: .right),
+                Column(title: "answered", value: $0.path.probesAnswered, align: .right),
+                Column(title: "black holes", value: $0.path.blackHoles, align: .right),
+            ]
+        }
+        return "\n" + lines(table.string(for: paths))
+    }
+
+    /// `1.234ms`, or `-`.
+    private static func milliseconds(_ microseconds: Int64?) -> String {
+        microseconds.map { String(format: "%.3fms", Double($0) / 1_000) } ?? "-"
     }
 
     /// `feed 3, bulk 120`: frames that a full queue dropped, by class.

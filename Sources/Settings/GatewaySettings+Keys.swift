@@ -12,6 +12,8 @@ extension GatewaySettings {
     /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
     static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
 
+    private static let liveness = ValueType<Interval>.duration(.milliseconds(50) ... .seconds(60))
+
     private static let identityKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
             "site", .name, .required(example: "london"), inReplay: .decided("the sites are named in the key sites"),
@@ -61,9 +63,9 @@ extension GatewaySettings {
             "The public key of another gateway, which `causeway pubkey FILE` prints there."
         ) { $0.peers[$1[0], default: PeerDraft()].key = $2 },
         SettingKey(
-            "peer.NAME.address", .peerAddress, .optional(example: "nyc.example:7117"), inReplay: everyPairPeered,
-            "Where the other gateway listens; without it, this one waits for the other to call."
-        ) { $0.peers[$1[0], default: PeerDraft()].address = $2 },
+            "peer.NAME.address", .peerAddresses, .optional(example: "nyc.example:7117"), inReplay: everyPairPeered,
+            "Where the other gateway listens, tried in turn; without it, this one waits for the other to call."
+        ) { $0.peers[$1[0], default: PeerDraft()].addresses = $2 },
         SettingKey(
             "peer.NAME.rate", .rate(64_000...100_000_000_000), .optional(example: "200Mbit"), inReplay: everyPairPeered,
             "The most that is sent to it, IP headers included, in bits a second; without it, as much as there is."
@@ -77,7 +79,10 @@ extension GatewaySettings {
         SettingKey("mac.limit", .integer(16...1_048_576), \.tuning.macLimit, "The most MAC addresses known at once."),
         SettingKey(
             "path.mtu", mtu, \.tuning.pathMTU,
-            "The largest IP packet that the underlay carries, with the IP header, until it is probed."),
+            "The largest IP packet that is tried on the underlay, with the IP header; what the path carries is found by probing."),
+        SettingKey(
+            "path.recheck", .duration(.seconds(1) ... .seconds(86_400)), \.tuning.pathRecheck,
+            "How long a path's size is taken for granted before larger packets are tried again."),
         SettingKey(
             "cipher", .word, \.tuning.cipher,
             "What seals datagrams; `auto` is AES-256-GCM where both processors have instructions for it."),
@@ -88,6 +93,16 @@ extension GatewaySettings {
         SettingKey(
             "keepalive", .duration(.milliseconds(50) ... .seconds(60)), \.tuning.keepalive,
             "How often a peer hears from this gateway when there is nothing to send."),
+        SettingKey(
+            "liveness.suspect", liveness, \.tuning.livenessSuspect,
+            "How long nothing comes from a peer before it is suspect; a peer is asked four times in that."),
+        SettingKey(
+            "liveness.down", liveness, \.tuning.livenessDown,
+            "How long nothing comes from a peer before it is down: then nothing is sent to it, and it is called again."),
+        SettingKey(
+            "resolve.interval", .duration(.seconds(1) ... .seconds(86_400)), \.tuning.resolveInterval,
+            inReplay: .decided("a replay has no names"),
+            "How often the names of peers are looked up again."),
         SettingKey(
             "rekey.time", .duration(.seconds(1) ... .seconds(3_600)), \.tuning.rekeyTime,
             "How long a key seals before a new one is agreed."),
@@ -174,6 +189,6 @@ struct PortDraft: Sendable {
 
 struct PeerDraft: Sendable {
     var key: PublicKey?
-    var address: PeerAddress?
+    var addresses: [PeerAddress] = []
     var rate: UInt64?
 }

@@ -81,7 +81,7 @@ private struct GatewayCheck {
     var peers: [PeerSettings] {
         draft.peers.keys.sorted().compactMap { name in
             guard let peer = draft.peers[name], let key = peer.key else { return nil }
-            return PeerSettings(name: name, key: key, address: peer.address, rate: peer.rate)
+            return PeerSettings(name: name, key: key, addresses: peer.addresses, rate: peer.rate)
         }
     }
 

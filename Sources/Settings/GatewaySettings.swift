@@ -49,8 +49,8 @@ public enum PortKind: String, CaseIterable, Hashable, Sendable {
 public struct PeerSettings: Hashable, Sendable {
     public var name: String
     public var key: PublicKey
-    /// `nil` where the peer is waited for.
-    public var address: PeerAddress?
+    /// Tried in turn; empty where the peer is waited for.
+    public var addresses: [PeerAddress]
     /// The most that is sent to it, in bits a second with IP headers, by all lanes together; `nil` for no limit.
     public var rate: UInt64?
 }
@@ -61,12 +61,19 @@ public struct SiteTuning: Hashable, Sendable {
     public var macAgeing = Interval.seconds(300)
     /// The most MAC addresses known at once.
     public var macLimit = 65_536
-    /// The largest IP packet that the underlay carries, in octets with the IP header, until it is probed.
+    /// The largest IP packet that is tried on the underlay, in octets with the IP header.
     public var pathMTU = 1_500
+    /// How long a path's size is taken for granted before larger packets are tried again.
+    public var pathRecheck = Interval.seconds(600)
     public var cipher = CipherChoice.automatic
     public var cipherBackend = CipherBackendChoice.automatic
     /// How often a peer hears from us when there is nothing to send.
     public var keepalive = Interval.seconds(1)
+    /// A peer from which nothing came for so long is suspect, and one from which nothing came for so long down.
+    public var livenessSuspect = Interval.seconds(1)
+    public var livenessDown = Interval.seconds(3)
+    /// How often the names of peers are looked up again.
+    public var resolveInterval = Interval.seconds(300)
     /// The longest that one key seals for.
     public var rekeyTime = Interval.seconds(120)
     /// The most datagrams that one key seals.

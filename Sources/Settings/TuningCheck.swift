@@ -27,6 +27,7 @@ struct TuningCheck {
     mutating func run() {
         checkForwardMask()
         checkClasses()
+        checkLiveness()
         for family in IPFamily.allCases {
             checkIntervals(family)
             checkLeaves(family)
@@ -42,6 +43,21 @@ struct TuningCheck {
     }
 
     // MARK: - Errors
+
+    private mutating func checkLiveness() {
+        let (suspect, down) = (tuning.livenessSuspect, tuning.livenessDown)
+        let keys = ["liveness.down", "liveness.suspect"]
+        if down <= suspect {
+            report(
+                .error, at: keys, "a peer would be down after \(down), before or as soon as it is suspect (\(suspect))",
+                hint: "liveness.down is longer than liveness.suspect, at best three times as long")
+        } else if down < suspect + suspect / 2 {
+            report(
+                .warning, at: keys, "down after \(down) is little more than suspect after \(suspect)",
+                hint: "a suspect peer is asked \(max(1, (down + suspect * -1).nanoseconds * 4 / suspect.nanoseconds)) more times "
+                    + "before it is down")
+        }
+    }
 
     private mutating func checkIntervals(_ family: IPFamily) {
         let timing = multicast[family].timing

@@ -57,6 +57,33 @@ extension ValueType<PeerAddress> {
         print: \.description)
 }
 
+extension ValueType<[PeerAddress]> {
+    /// The most addresses that one peer can have.
+    static let peerAddressLimit = 8
+
+    /// Hosts and UDP ports with commas between, each once.
+    static let peerAddresses = ValueType(
+        name: "host name or address and UDP port, nyc.example:7117, or up to \(peerAddressLimit) with commas between",
+        parse: { text throws(ValueProblem) in
+            var addresses: [PeerAddress] = []
+            for (item, offset) in listItems(text) {
+                let address: PeerAddress
+                do throws(ValueProblem) {
+                    address = try ValueType<PeerAddress>.peerAddress.parse(item)
+                } catch {
+                    throw ValueProblem(error.message, hint: error.hint, offset: offset + error.offset)
+                }
+                guard !addresses.contains(address) else { throw ValueProblem("\(quoted(item)) is listed twice", offset: offset) }
+                guard addresses.count < peerAddressLimit else {
+                    throw ValueProblem("more than \(peerAddressLimit) addresses", offset: offset)
+                }
+                addresses.append(address)
+            }
+            return addresses
+        },
+        print: { $0.map(\.description).joined(separator: ", ") })
+}
+
 /// A text of the form `host:port` or `[address]:port`.
 private struct HostAndPort {
     let host: String

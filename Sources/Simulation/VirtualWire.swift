@@ -25,7 +25,7 @@ public struct LinkTally: Sendable, Hashable {
     public var bytes: UInt64 = 0
     /// Lost by chance.
     public var lost: UInt64 = 0
-    /// Longer than the MTU: not carried.
+    /// Longer than the MTU: not carried. Probes of a path's size are among them.
     public var tooLong: UInt64 = 0
     /// Sent and not arrived yet.
     public var underWay: UInt64 = 0

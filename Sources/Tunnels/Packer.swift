@@ -7,7 +7,7 @@
 //                     |                  ^
 //                     +--- octets until the first record that starts here (may point beyond this datagram)
 //
-//     record = | kind, 2 bit | length, 14 bit | octets |        kind 0: frame, 1: control message, others: skipped
+//     record = | kind, 2 bit | length, 14 bit | octets |        kind 0: frame, 1: control message, 2: probe, others: skipped
 //     length 0, or fewer than two octets left: padding to the end
 //
 // No frame waits: what is open when a batch ends is closed, short, and sent. Datagrams are sealed then, all at once: several
@@ -30,6 +30,7 @@ public enum PackingLayout {
 public enum RecordKind: UInt16, Sendable, BitwiseCopyable {
     case frame = 0
     case control = 1
+    case probe = 2
 }
 
 /// What a packer needs of the stream that its datagrams go out on.

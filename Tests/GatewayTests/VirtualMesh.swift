@@ -33,6 +33,7 @@ struct SiteSetup {
     var macLimit = 1_024
     var macAgeing = Interval.seconds(300)
     var keepalive = Interval.seconds(1)
+    var paths = PathConfiguration()
     var ciphers = CipherSet([.chacha20poly1305])
     var backends = CipherBackends.sodium
     var presharedKey: [UInt8]?
@@ -73,6 +74,10 @@ struct SiteSetup {
         tuning.macAgeing = macAgeing
         tuning.pathMTU = pathMTU
         tuning.keepalive = keepalive
+        tuning.livenessSuspect = paths.suspect
+        tuning.livenessDown = paths.down
+        tuning.pathRecheck = paths.recheck
+        tuning.resolveInterval = paths.resolveInterval
         tuning.rekeyTime = rekeyTime
         tuning.rekeyDatagrams = rekeyDatagrams
         tuning.multicast = multicast
@@ -106,6 +111,8 @@ struct SentDatagram: Equatable {
     var octet: UInt8 = 0
 
     var kind: DatagramKind? { DatagramKind(rawValue: bytes[0]) }
+    /// By its length, which no frame's has: a short probe, or a reply.
+    var isProbe: Bool { kind == .sealed && bytes.count == ProbeRecord.datagramBytes }
 }
 
 final class VirtualSite {

@@ -115,9 +115,9 @@ extension LinuxIOTests {
             #expect(elsewhere?.code == EADDRNOTAVAIL)
         }
 
-        /// A segment that is larger than the MTU: not segmented by the kernel, but fragmented.
+        /// A datagram that is larger than the interface's MTU is refused, and says why: nothing is fragmented.
         @Test(.enabled(if: isRoot, needsRoot), arguments: [false, true])
-        func segmentsLargerThanTheMTUAreFragmented(isIPv6: Bool) throws {
+        func whatIsLargerThanTheMTUIsRefused(isIPv6: Bool) throws {
             let host = try Namespace()
             let lan = try Namespace.withCable(peer: host)
             let family = isIPv6 ? "fd09::" : "10.9.0."
@@ -133,13 +133,17 @@ extension LinuxIOTests {
             }
             var from = try host.inside { try UDPSocket(bind: endpoint(2)) }
             var to = try lan.inside { try UDPSocket(bind: endpoint(1)) }
-            // Twice: one small to resolve the address, since few fragments may wait for that.
-            for (size, count) in [(40, 1), (3000, 50), (1400, 50), (1473, 5)] {
+            let largest = isIPv6 ? 1452 : 1472
+            for (size, count) in [(40, 1), (largest, 50), (1400, 50), (largest, 1)] {
                 let payload = makeFrame(size * count - 5, seed: size)
                 let result = from.send(payload.raw, segmentSize: size, to: endpoint(1))
                 #expect(result.datagramsSent == count && result.datagramsFailed == 0, "size \(size): \(result)")
                 let datagrams = to.gather(count, from: endpoint(2))
                 #expect(Array(datagrams.joined()) == payload, "size \(size)")
+            }
+            for (size, count) in [(3000, 5), (largest + 1, 1), (largest + 1, 50)] {
+                let result = from.send(makeFrame(size * count, seed: size).raw, segmentSize: size, to: endpoint(1))
+                #expect(result.datagramsSent == 0 && result.datagramsFailed == count && result.isTooLong, "size \(size): \(result)")
             }
             #expect(from.hasSegmentation == true)
             // No route: counted, at once.

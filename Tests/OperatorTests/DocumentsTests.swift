@@ -91,6 +91,19 @@ import Testing
                   "keys_age" : 61,
                   "last_heard_age" : 0.34,
                   "name" : "ams",
+                  "path" : {
+                    "black_holes" : 706,
+                    "jitter_microseconds" : 702,
+                    "loss_millionths" : 12345,
+                    "mtu" : 1492,
+                    "mtu_search" : "complete",
+                    "probes_answered" : 704,
+                    "probes_sent" : 703,
+                    "round_trip_maximum_microseconds" : 1709,
+                    "round_trip_microseconds" : 1701,
+                    "round_trip_p50_microseconds" : 1707,
+                    "round_trip_p99_microseconds" : 1708
+                  },
                   "state" : "up",
                   "waiting_bytes" : 112
                 },
@@ -138,6 +151,13 @@ import Testing
                   "handshakes" : 0,
                   "key" : "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=",
                   "name" : "tokyo",
+                  "path" : {
+                    "black_holes" : 0,
+                    "mtu" : 1280,
+                    "mtu_search" : "base",
+                    "probes_answered" : 0,
+                    "probes_sent" : 0
+                  },
                   "state" : "waiting",
                   "waiting_bytes" : 312
                 }

@@ -41,6 +41,12 @@ import Testing
                 nyc   connecting [2001:db8::1]:7118 -           1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211
                 tokyo waiting    -                  -              never       304        305          300           302  306 -
 
+                path to  mtu search   rtt p50 rtt p99  jitter loss probes answered black holes
+                ------- ---- -------- ------- ------- ------- ---- ------ -------- -----------
+                ams     1492 complete 1.707ms 1.708ms 0.702ms 1.2%    703      704         706
+                nyc     1280 base           -       -       -    -      0        0           0
+                tokyo   1280 base           -       -       -    -      0        0           0
+
                 """)
     }
 

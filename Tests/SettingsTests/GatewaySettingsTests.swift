@@ -19,13 +19,17 @@ import Testing
 
     @Test func everyKeyArrives() throws {
         let text = """
-            peer.nyc.address = nyc.example:7117
+            peer.nyc.address = nyc.example:7117, [2001:db8::7]:7117 , 192.0.2.7:7118
             peer.nyc.key = \(key(2))
             peer.ams.key = \(key(1))
             log.level = debug
             rekey.datagrams = 1000
             rekey.time = 1min
             keepalive = 50ms
+            liveness.suspect = 50ms
+            liveness.down = 60s
+            path.recheck = 1s
+            resolve.interval = 86400s
             cipher = chacha20-poly1305
             cipher.backend = openssl
             path.mtu = 9000
@@ -49,6 +53,10 @@ import Testing
         tuning.cipher = .chaCha20Poly1305
         tuning.cipherBackend = .openssl
         tuning.keepalive = .milliseconds(50)
+        tuning.livenessSuspect = .milliseconds(50)
+        tuning.livenessDown = .seconds(60)
+        tuning.pathRecheck = .seconds(1)
+        tuning.resolveInterval = .seconds(86_400)
         tuning.rekeyTime = .seconds(60)
         tuning.rekeyDatagrams = 1_000
         let expected = GatewaySettings(
@@ -59,8 +67,13 @@ import Testing
                 PortSettings(name: "lan1", kind: .pcap, device: "eth1", filter: nil),
             ],
             peers: [
-                PeerSettings(name: "ams", key: key(1), address: nil),
-                PeerSettings(name: "nyc", key: key(2), address: PeerAddress(host: "nyc.example", port: 7117)),
+                PeerSettings(name: "ams", key: key(1), addresses: []),
+                PeerSettings(
+                    name: "nyc", key: key(2),
+                    addresses: [
+                        PeerAddress(host: "nyc.example", port: 7117), PeerAddress(host: "2001:db8::7", port: 7117),
+                        PeerAddress(host: "192.0.2.7", port: 7118),
+                    ]),
             ],
             pskFile: "/etc/cw/secrets/mesh.psk", tuning: tuning, logLevel: .debug)
         let parsed = parse(text, file: "/etc/cw/gw.conf")

@@ -21,18 +21,19 @@ import Testing
                 #expect(!(key.isRequired && key.defaultValue != nil), "\(key.key)")
             }
         }
-        #expect(GatewaySettings.knownKeys.count == 83)
+        #expect(GatewaySettings.knownKeys.count == 87)
         // A replay decides who a gateway is, where its frames come from and who its peers are; all else a site may have.
         let inReplay = ReplayScenario.knownKeys.map(\.key).filter { $0.hasPrefix("site.SITE.set.") }.map { $0.dropFirst(14) }
         #expect(
-            inReplay.prefix(18) == [
+            inReplay.prefix(21) == [
                 "port.NAME.filter", "port.NAME.router", "port.NAME.fast-leave", "port.NAME.flood-reports", "mac.ageing",
-                "mac.limit", "path.mtu", "cipher", "keepalive", "rekey.time", "rekey.datagrams", "bridge.forward-mask",
+                "mac.limit", "path.mtu", "path.recheck", "cipher", "keepalive", "liveness.suspect", "liveness.down",
+                "rekey.time", "rekey.datagrams", "bridge.forward-mask",
                 "class.feed", "class.bulk", "class.feed.dscp", "class.normal.dscp", "class.bulk.dscp", "class.control.dscp",
             ])
         let multicast = ["multicast", "igmp", "mld"]
         let rest = GatewaySettings.knownKeys.filter { multicast.contains($0.key.split(separator: ".")[0].description) }
-        #expect(inReplay.dropFirst(18).map(String.init) == rest.map(\.key) && rest.count == 44)
+        #expect(inReplay.dropFirst(21).map(String.init) == rest.map(\.key) && rest.count == 44)
     }
 
     @Test func whatIsDocumentedAsDefaultIsTheDefault() throws {

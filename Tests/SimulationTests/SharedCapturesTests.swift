@@ -20,13 +20,15 @@ struct SharedCapturesTests {
     enum Underlay: String, CaseIterable {
         case plain = ""
         case delayed = "link.a-b.delay = 20ms\nlink.c-a.delay = 7us\n"
-        case narrow = "site.a.set.path.mtu = 576\nlink.a-b.mtu = 576\nlink.a-c.mtu = 576\n"
+        case narrow = "site.a.set.path.mtu = 576\nsite.b.set.path.mtu = 576\nsite.c.set.path.mtu = 576\nlink.a-b.mtu = 576\nlink.a-c.mtu = 576\n"
         case wide = "site.a.set.path.mtu = 9000\nlink.a-b.mtu = 9000\nlink.a-c.mtu = 9000\n"
     }
 
-    /// What costs time and changes nothing here: large empty tables, and a sign of life every second.
-    private static let light = ["a", "b", "c"].map { "site.\($0).set.mac.limit = 2048\nsite.\($0).set.keepalive = 30s\n" }
-        .joined()
+    /// What costs time and changes nothing here: large empty tables, and signs of life every second or more often.
+    private static let light = ["a", "b", "c"].map {
+        "site.\($0).set.mac.limit = 2048\nsite.\($0).set.keepalive = 30s\n"
+            + "site.\($0).set.liveness.suspect = 20s\nsite.\($0).set.liveness.down = 60s\n"
+    }.joined()
 
     private func replay(_ file: String, _ underlay: Underlay, seed: UInt64 = 1) throws -> Outcome {
         let directory = try #require(Collection.directory)

@@ -133,13 +133,13 @@ static inline int64_t cwl_udp_both_families(int fd) {
     return cwl_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 }
 
-/// Lets the kernel fragment what is larger than a path's MTU.
-static inline int64_t cwl_udp_fragment_v4(int fd) {
-    return cwl_set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+/// Nobody fragments what is sent, and the kernel forgets what ICMP says of the path: only its own interface's MTU stops a packet.
+static inline int64_t cwl_udp_probe_path_v4(int fd) {
+    return cwl_set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 }
 
-static inline int64_t cwl_udp_fragment_v6(int fd) {
-    return cwl_set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+static inline int64_t cwl_udp_probe_path_v6(int fd) {
+    return cwl_set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
 }
 
 static inline int64_t cwl_udp_coalesce(int fd, int on) {

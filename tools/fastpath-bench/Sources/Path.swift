@@ -21,6 +21,8 @@ func makeLane(_ traffic: Traffic, _ mailbox: LaneMailbox, isSender: Bool, lanes:
     var lane = LaneCore(configuration, mailbox: mailbox, secret: HashSecret(using: &random))
     let session = SessionInstallation(bothWays: key, cipher: .aes256gcm, lanes: lanes, endpoint: underlay)
     precondition(mailbox.commands.push(.install(session)))
+    // No control is there to find out what the path carries.
+    precondition(mailbox.commands.push(.setPath(PeerIndex(0), size: 1_500)))
     for index in 0..<(traffic.hosts / 2) {
         let (near, far) = (Location(PortIndex(0)), Location(PeerIndex(0)))
         for (address, place) in [
