@@ -60,18 +60,22 @@ import Wire
     }
 
     @Test func theOuterCodePointIsTheCommonOne() {
-        #expect(outer([46 << 2, 46 << 2], .feed) == 46 << 2 && outer([34 << 2], .feed) == 34 << 2)
+        // ef is 184 with its two bits behind it, af41 136, cs5 160, af11 40, cs1 32, le 4, cs6 192.
+        #expect(outer([184, 184], .feed) == 184)
+        #expect(outer([136], .feed) == 136)
         #expect(outer([0, 0], .feed) == 0, "a feed without a code point stays without")
         // Where they differ: ef, cs0, le.
-        #expect(outer([34 << 2, 40 << 2], .feed) == 46 << 2)
-        #expect(outer([10 << 2, 0], .normal) == 0 && outer([8 << 2, 1 << 2], .bulk) == 1 << 2)
-        #expect(outer([], .control) == 48 << 2)
+        #expect(outer([136, 160], .feed) == 184)
+        #expect(outer([40, 0], .normal) == 0)
+        #expect(outer([32, 4], .bulk) == 4)
+        #expect(outer([], .control) == 192)
         var settings = ClassSettings()
         settings.feedMark = .point(.ef)
         settings.normalMark = .point(CodePoint(rawValue: 10))
         settings.controlMark = .cs0
         let map = ClassMap(settings)
-        #expect(outer([0, 0], .feed, map) == 46 << 2 && outer([20 << 2], .normal, map) == 10 << 2)
+        #expect(outer([0, 0], .feed, map) == 184)
+        #expect(outer([80], .normal, map) == 40)
         #expect(outer([], .control, map) == 0)
     }
 
@@ -97,11 +101,13 @@ import Wire
         lane.flush()
         let order = lane.runs.map { "\($0.trafficClass) \($0.peer)" }
         #expect(order == ["control 1", "feed 0", "feed 1", "normal 0", "normal 1", "bulk 0", "bulk 1"])
-        #expect(lane.runs.map(\.octet) == [48 << 2, 46 << 2, 46 << 2, 0, 0, 1 << 2, 1 << 2])
+        let outside: [UInt8] = [192, 184, 184, 0, 0, 4, 4]
+        #expect(lane.runs.map(\.octet) == outside)
         for run in lane.runs.dropFirst() {
             let flow: UInt8 = run.trafficClass == .feed ? 2 : run.trafficClass == .normal ? 1 : 0
-            #expect(run.frames.map(\.flow) == Array(repeating: flow, count: 10))
-            #expect(run.frames.map(\.number) == (0..<10).map { UInt32($0) * 3 + UInt32(flow) })
+            #expect(run.frames.map(\.flow) == [UInt8](repeating: flow, count: 10))
+            let numbers: [UInt32] = (0..<10).map { (number: UInt32) -> UInt32 in number * 3 + UInt32(flow) }
+            #expect(run.frames.map(\.number) == numbers)
         }
         for peer in 0..<2 {
             #expect(lane[peer, .framesOut] == 30 && lane[peer, .feedOut] == 10 && lane[peer, .bulkOut] == 10)
@@ -152,7 +158,9 @@ import Wire
         let all = mesh.sent.filter { $0.from == 0 && $0.kind == .sealed }
         // Of the session that sealed last.
         let sent = all.filter { $0.bytes[4..<8] == all.last?.bytes[4..<8] }
-        let counters = sent.map { $0.bytes[8..<16].reduce(0) { $0 << 8 | UInt64($1) } }
-        #expect(counters == counters.sorted() && Set(sent.map { $0.octet >> 2 }) == [0, 1, 46, 48])
+        let counters: [UInt64] = sent.map { datagram in datagram.bytes[8..<16].reduce(0) { $0 << 8 | UInt64($1) } }
+        #expect(counters == counters.sorted())
+        let points: Set<UInt8> = Set(sent.map { $0.octet >> 2 })
+        #expect(points == [0, 1, 46, 48])
     }
 }
