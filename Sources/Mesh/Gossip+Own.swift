@@ -38,7 +38,9 @@ extension Gossip {
         }
         guard let octets = MeshFact(topic, value).encoded?.count else { return false }
         if let known {
-            guard ownPages[known.page].bytes - known.bytes + octets <= GossipPage.longest - GossipPage.overhead else { return false }
+            guard ownPages[known.page].bytes - known.bytes + octets <= GossipPage.longest - GossipPage.overhead else {
+                return false
+            }
             ownPages[known.page].bytes += octets - known.bytes
             ownFacts[topic] = OwnFact(page: known.page, value: value, bytes: octets)
             markDirty(known.page, now)

@@ -89,7 +89,8 @@ extension Gossip {
     private mutating func hasRoom(for page: GossipPage) -> Bool {
         guard let owner = owners[page.owner] else { return makeRoom() }
         let held = owner.pages[page.number]?.bytes.count
-        return Int(page.number) < configuration.pageLimit && owner.bytes - (held ?? 0) + page.bytes.count <= configuration.byteLimit
+        return Int(page.number) < configuration.pageLimit
+            && owner.bytes - (held ?? 0) + page.bytes.count <= configuration.byteLimit
     }
 
     /// Puts a page in the place of its predecessor, and notes what that changes. Precondition: its owner is known.

@@ -217,7 +217,8 @@ public struct Gossip: Sendable {
     public mutating func handleTimeout(at now: Instant, using random: inout some RandomNumberGenerator) {
         seal(at: now)
         guard repairDue <= now else { return }
-        let jitter = Int64.random(in: 0...(configuration.repairInterval.nanoseconds / 4), using: &random)
+        let spread = configuration.repairInterval.nanoseconds / 4
+        let jitter = Int64.random(in: 0...spread, using: &random)
         repairDue = now + configuration.repairInterval + .nanoseconds(jitter)
         dropNonMembers()
         noteReach(at: now)

@@ -3,7 +3,8 @@
 //     kind 1, pages:         page's octets 16 bit, page; and again            a change, or an answer
 //     kind 2, summary:       hash of all that the sender has, 16              once in a while; what is equal needs no answer
 //     kind 3, digest:        hash of its revocations 64 bit, then for each owner: owner 16, hash 64 bit
-//     kind 4, have:          flags 8 bit (1 is an answer), owner 16, then for each page: number 16 bit, version 64 bit, hash 64 bit
+//     kind 4, have:          flags 8 bit (1 is an answer), owner 16, then for each page: number 16 bit, version 64 bit,
+//                            hash 64 bit
 //     kind 5, revocations:   octets 16 bit, revocation; and again
 //     kind 6, revocations held:  flags 8 bit (1 is an answer), then names of 16 octets
 //

@@ -82,3 +82,12 @@ struct GossipPage: Hashable, Sendable {
         return MeshCryptography.verify(Array(bytes[split...]), Self.context + mesh.bytes + bytes[..<split], by: point)
     }
 }
+
+extension Gossip {
+    /// A message with a page 0 of ours that says what the caller likes: for adversaries in tests.
+    public func signedForFuzzing(_ facts: [UInt8]) -> [UInt8]? {
+        guard facts.count <= 2048, let point = MeshFact(.point, .point(signer.point)).encoded else { return nil }
+        let page = GossipPage(owner: site, number: 0, version: 1 << 40, facts: point + facts, mesh: passes.mesh, by: signer)
+        return GossipMessage.pages([page.bytes]).encoded
+    }
+}

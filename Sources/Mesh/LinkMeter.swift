@@ -22,7 +22,10 @@ public struct LinkMeter: Sendable {
 
     public mutating func handleRoundTrip(_ sample: Interval) {
         guard sample >= .zero else { return }
-        guard let smoothed else { return self.smoothed = sample }
+        guard let smoothed else {
+            self.smoothed = sample
+            return
+        }
         self.smoothed = smoothed + (sample + smoothed * -1) / 8
     }
 

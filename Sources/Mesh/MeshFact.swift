@@ -178,7 +178,9 @@ extension MeshFact {
     private static func parseInterest(_ body: inout OctetReader) -> MeshFact? {
         guard let flags = body.byte(), let number = body.integer(UInt16.self), number <= 0x1FFF else { return nil }
         let family: IPFamily = flags & 2 != 0 ? .v6 : .v4
-        guard let group = body.address(family), group.isSnoopedGroup || (group.isUnspecified && flags & 1 == 0) else { return nil }
+        guard let group = body.address(family), group.isSnoopedGroup || (group.isUnspecified && flags & 1 == 0) else {
+            return nil
+        }
         var source: IPAddress?
         if flags & 1 != 0 {
             source = body.address(family)

@@ -63,7 +63,9 @@ extension Topology {
     private static let trials = 8
 
     /// The tree for an audience. The same graph gives the same tree. O(n · (V + E) log V) at worst, in practice a few searches.
-    public func tree(from origin: SiteID, to audience: some Sequence<SiteID>, _ policy: TreePolicy = TreePolicy()) -> DistributionTree {
+    public func tree(from origin: SiteID, to audience: some Sequence<SiteID>, _ policy: TreePolicy = TreePolicy())
+        -> DistributionTree
+    {
         let wanted = Set(audience).subtracting([origin])
         let unknown = wanted.filter { index(of: $0) == nil }
         guard let start = index(of: origin) else {

@@ -221,7 +221,8 @@ final class GossipMesh {
                 for reader in part where reader != owner {
                     let known = nodes[reader]?.facts(of: name(owner)).map(\.topic) ?? []
                     if known != told { problems.append("\(reader) has \(known.count) of the \(told.count) facts of \(owner)") }
-                    for topic in told.prefix(20) where nodes[reader]?.value(of: topic, from: name(owner)) != own.ownFacts[topic]?.value {
+                    for topic in told.prefix(20)
+                    where nodes[reader]?.value(of: topic, from: name(owner)) != own.ownFacts[topic]?.value {
                         problems.append("\(reader) has another value of \(topic) of \(owner)")
                     }
                 }

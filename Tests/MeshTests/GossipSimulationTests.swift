@@ -43,7 +43,8 @@ import Testing
             case 4:
                 // Two halves.
                 let cut = Int.random(in: 1..<max(count, 2), using: &mesh.random)
-                for link in mesh.links.sorted(by: { ($0.low, $0.high) < ($1.low, $1.high) }) where (link.low < cut) != (link.high < cut) {
+                for link in mesh.links.sorted(by: { ($0.low, $0.high) < ($1.low, $1.high) })
+                where (link.low < cut) != (link.high < cut) {
                     mesh.disconnect(link.low, link.high)
                 }
             case 5:
@@ -52,10 +53,13 @@ import Testing
             case 6: mend(node)
             default:
                 for _ in 0..<5 {
-                    mesh.set(node, interest(Int.random(in: 0..<50, using: &mesh.random)), mesh.random.chance(millionths: 300_000) ? nil : wanted)
+                    mesh.set(
+                        node, interest(Int.random(in: 0..<50, using: &mesh.random)),
+                        mesh.random.chance(millionths: 300_000) ? nil : wanted)
                 }
             }
             mesh.run(for: .milliseconds(Int64.random(in: 1...2000, using: &mesh.random)))
+            #expect(mesh.nodes[node]?.checkInvariants() ?? [] == [], "seed \(seed)")
         }
         // Faults stop: everybody is there, and linked to some others, so that the mesh is one.
         for node in 0..<count where mesh.nodes[node] == nil { try mesh.start(node, snapshot: saved[node]) }
@@ -69,6 +73,7 @@ import Testing
         #expect(mesh.differences().prefix(5) == [], "seed \(seed)")
         #expect(mesh.parts.count == 1)
         for node in 0..<count {
+            #expect(mesh.nodes[node]?.checkInvariants() == [], "seed \(seed)")
             #expect(mesh.nodes[node]?.counters.forged == 0 && mesh.nodes[node]?.counters.malformed == 0, "seed \(seed)")
         }
         print("gossip: \(count) nodes, seed \(seed), loss \(mesh.faults.loss / 10_000) %: agreed after \(mesh.now - quiet)")

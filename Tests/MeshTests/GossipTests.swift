@@ -16,7 +16,9 @@ import Testing
         let one = signer(1)
         let facts = try [
             MeshFact(interest(5), wanted),
-            MeshFact(.interest(.untagged, group: address(232, 1, 1, 1), source: address(192, 0, 2, 7)), .interest(isExcluded: true, generations: 4)),
+            MeshFact(
+                .interest(.untagged, group: address(232, 1, 1, 1), source: address(192, 0, 2, 7)),
+                .interest(isExcluded: true, generations: 4)),
             MeshFact(.link(SiteID(high: 1, low: 2)), .link(LinkMeasure(roundTripMicroseconds: 258, loss: 3, isSuspect: true))),
             MeshFact(.address(Endpoint(ipv4: 0xC000_0207, port: 7117)), .address(rank: 9)),
             MeshFact(.routers(nil, .v6), .routers(kinds: 2, wantsEverything: true)), MeshFact(.unregistered, .unregistered),
@@ -44,8 +46,12 @@ import Testing
         let name = SiteID(high: 1, low: 2)
         let hexName = "00000000000000010000000000000002"
         let known: [(GossipMessage, String)] = [
-            (.pages([[1, 2], []]), "41" + "00020102" + "0000"), (.summary([UInt8](repeating: 9, count: 16)), "42" + String(repeating: "09", count: 16)),
-            (.digest(revocations: 3, [GossipMessage.OwnerDigest(owner: name, hash: 4)]), "43" + "0000000000000003" + hexName + "0000000000000004"),
+            (.pages([[1, 2], []]), "41" + "00020102" + "0000"),
+            (.summary([UInt8](repeating: 9, count: 16)), "42" + String(repeating: "09", count: 16)),
+            (
+                .digest(revocations: 3, [GossipMessage.OwnerDigest(owner: name, hash: 4)]),
+                "43" + "0000000000000003" + hexName + "0000000000000004"
+            ),
             (
                 .have(name, isAnswer: true, [GossipMessage.PageDigest(number: 5, stamp: PageStamp(version: 6, hash: 7))]),
                 "4401" + hexName + "0005" + "0000000000000006" + "0000000000000007"
@@ -113,9 +119,12 @@ import Testing
             return mesh.nodes[0]?.counters ?? GossipCounters()
         }
         let identity = try #require(mesh.nodes[1]?.owners[mesh.name(1)]?.pages[0])
-        func page(_ owner: Int, by author: Int, number: UInt16 = 0, version: UInt64 = .max, in mesh: MeshID = authority.key.mesh) -> GossipPage {
+        func page(_ owner: Int, by author: Int, number: UInt16 = 0, version: UInt64 = .max, in mesh: MeshID = authority.key.mesh)
+            -> GossipPage
+        {
             let facts = identity.bytes.dropFirst(GossipPage.headerBytes).dropLast(64)
-            return GossipPage(owner: site(owner), number: number, version: version, facts: Array(facts), mesh: mesh, by: signer(author))
+            return GossipPage(
+                owner: site(owner), number: number, version: version, facts: Array(facts), mesh: mesh, by: signer(author))
         }
         // Of another's pages: signed by the teller, for another mesh, with a pass that is another's; of a stranger.
         #expect(offer(page(1, by: 0)).forged == 1)
@@ -234,7 +243,12 @@ import Testing
         let mesh = GossipMesh(3, seed: 1)
         for node in 0..<3 { try mesh.start(node) }
         mesh.connect(0, 1)
-        mesh.with(0) { for number in 0..<10_000 as Range<UInt32> { #expect($0.set(interest(number), wanted, at: mesh.now)) } }
+        mesh.with(0) {
+            for number in 0..<10_000 as Range<UInt32> {
+                let isKept = $0.set(interest(number), wanted, at: mesh.now)
+                #expect(isKept)
+            }
+        }
         mesh.run(for: .seconds(5))
         #expect(mesh.nodes[1]?.facts(of: mesh.name(0)).count == 10_000 + 4)
         // Somebody new is told all of it.
@@ -298,7 +312,9 @@ import Testing
                 if step == 3 { try source.start(owner, clock: UInt64.random(in: 1...6, using: &random)) }
                 source.with(owner) { gossip in
                     gossip.seal(at: source.now + .seconds(1))
-                    pages += gossip.owners[source.name(owner)]?.pages.values.map(\.bytes).sorted { $0.lexicographicallyPrecedes($1) } ?? []
+                    pages +=
+                        gossip.owners[source.name(owner)]?.pages.values.map(\.bytes).sorted { $0.lexicographicallyPrecedes($1) }
+                        ?? []
                 }
             }
         }
@@ -310,8 +326,12 @@ import Testing
                 $0.handleNeighbourUp(reader.name(1), at: reader.now)
                 // Identities first: without them the rest is a stranger's.
                 let order = pages.shuffled(using: &random) + pages.shuffled(using: &random) + pages.shuffled(using: &random)
-                for bytes in order { $0.handleMessage(GossipMessage.pages([bytes]).encoded, from: reader.name(1), at: reader.now) }
-                for bytes in order { $0.handleMessage(GossipMessage.pages([bytes]).encoded, from: reader.name(1), at: reader.now) }
+                for bytes in order {
+                    $0.handleMessage(GossipMessage.pages([bytes]).encoded, from: reader.name(1), at: reader.now)
+                }
+                for bytes in order {
+                    $0.handleMessage(GossipMessage.pages([bytes]).encoded, from: reader.name(1), at: reader.now)
+                }
                 results.insert($0.summary)
                 #expect($0.sites.count == 4)
             }

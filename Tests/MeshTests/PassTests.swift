@@ -26,7 +26,8 @@ import Testing
     /// RFC 8032 section 7.1, test 1: the authority's signatures are Ed25519.
     @Test func ed25519() throws {
         let seed: [UInt8] = [
-            0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69,
+            0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5,
+            0x69,
             0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
         ]
         let keys = try #require(MeshCryptography.signingKeys(seed: seed))
@@ -71,7 +72,8 @@ import Testing
 
     @Test func roundTrips() throws {
         let rules = GroupRules.listed([
-            GroupRule(block(239, 1, 2, 3, 16)), GroupRule(block(232, 0, 0, 0, 8), from: [block(10, 0, 0, 0, 8), block(10, 0, 0, 0, 8)]),
+            GroupRule(block(239, 1, 2, 3, 16)),
+            GroupRule(block(232, 0, 0, 0, 8), from: [block(10, 0, 0, 0, 8), block(10, 0, 0, 0, 8)]),
             GroupRule(block(239, 1, 0, 0, 16)),
         ])
         let pass = Pass(
@@ -187,7 +189,9 @@ import Testing
         var random = SeededRandom(seed: 11)
         for _ in 0..<200 {
             let rules = (0..<Int.random(in: 0...6, using: &random)).map { _ in
-                let groups = block(239, .random(in: 0...1, using: &random), .random(in: 0...3, using: &random), 0, .random(in: 14...24, using: &random))
+                let groups = block(
+                    239, .random(in: 0...1, using: &random), .random(in: 0...3, using: &random), 0,
+                    .random(in: 14...24, using: &random))
                 let sources = (0..<Int.random(in: 0...2, using: &random)).map { _ in
                     block(10, 0, .random(in: 0...3, using: &random), 0, .random(in: 21...24, using: &random))
                 }

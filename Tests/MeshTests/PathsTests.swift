@@ -34,7 +34,10 @@ import Testing
     private func cheapest(_ topology: Topology, _ from: Int, _ to: Int, _ limit: Int) -> UInt64? {
         var best: UInt64?
         func visit(_ at: Int, _ cost: UInt64, _ seen: Set<Int>, _ hops: Int) {
-            if at == to { return best = min(best ?? .max, cost) }
+            if at == to {
+                best = min(best ?? .max, cost)
+                return
+            }
             guard hops < limit, at == from || topology.mayRelay[at] else { return }
             for edge in topology.edges[at] where !seen.contains(Int(edge.to)) {
                 visit(Int(edge.to), cost + UInt64(edge.cost), seen.union([Int(edge.to)]), hops + 1)
@@ -53,10 +56,12 @@ import Testing
                 let paths = topology.paths(from: name(from), hopLimit: limit)
                 #expect(paths[name(from)] == nil)
                 for to in 0..<7 where to != from {
-                    #expect(paths[name(to)]?.cost == cheapest(topology, from, to, limit), "seed \(seed): \(from)-\(to) in \(limit)")
+                    #expect(
+                        paths[name(to)]?.cost == cheapest(topology, from, to, limit), "seed \(seed): \(from)-\(to) in \(limit)")
                     guard let path = paths[name(to)] else { continue }
                     #expect(topology.cost(of: path, from: name(from))?.cost == path.cost && path.hops.count <= limit)
-                    #expect(path.hops.last == name(to) && Set(path.hops).count == path.hops.count && !path.hops.contains(name(from)))
+                    #expect(
+                        path.hops.last == name(to) && Set(path.hops).count == path.hops.count && !path.hops.contains(name(from)))
                 }
             }
         }
