@@ -47,6 +47,28 @@ extension Gossip {
         var checks: Int
         var checked: Instant
 
+        /// Octets are earned with time, up to the burst.
+        mutating func refill(_ configuration: GossipConfiguration, at now: Instant) {
+            let elapsed = min(max((now - refilled).nanoseconds, 0), 60_000_000_000)
+            let earned = Int(elapsed) / 1000 * configuration.rate / 1_000_000
+            guard earned > 0 else { return }
+            allowance = min(allowance + earned, configuration.burst)
+            refilled = now
+        }
+
+        /// When something may be sent again. Precondition: the allowance is used up.
+        func allowanceTime(_ configuration: GossipConfiguration) -> Instant {
+            refilled + .microseconds(Int64(1 - allowance) * 1_000_000 / Int64(max(configuration.rate, 1)) + 2)
+        }
+
+        /// Says what we have of an owner, which asks for the rest. A neighbour that names owners without end is not asked
+        /// about all of them.
+        mutating func ask(about owner: SiteID, isAnswer: Bool, limit: Int) {
+            guard haves.count < limit else { return }
+            haves.append(owner)
+            if isAnswer { answers.insert(owner) }
+        }
+
         var hasWork: Bool {
             !pages.isEmpty || !haves.isEmpty || !revocations.isEmpty || !proofs.isEmpty || heldDue != nil || isDigestDue
                 || isSummaryDue
@@ -55,6 +77,8 @@ extension Gossip {
 
     /// How long nobody else is asked about an owner.
     private static let patience = Interval.seconds(2)
+    /// Owners that may be asked about at once: ours, and as many again that we do not know.
+    private var askLimit: Int { 2 * configuration.ownerLimit }
 
     // MARK: In
 
@@ -131,7 +155,7 @@ extension Gossip {
     ) {
         if revocations != revocationHash { neighbours[neighbour]?.heldDue = false }
         var theirs: [SiteID: UInt64] = [:]
-        for digest in digests.prefix(2 * configuration.ownerLimit) { theirs[digest.owner] = digest.hash }
+        for digest in digests.prefix(askLimit) { theirs[digest.owner] = digest.hash }
         var hasDifference = false
         for owner in Set(theirs.keys).union(owners.keys).sorted() where theirs[owner] != digest(of: owner) {
             if graves[owner] != nil {
@@ -144,8 +168,9 @@ extension Gossip {
             {
                 continue
             }
-            asked[owner] = (neighbour, now)
-            neighbours[neighbour]?.haves.append(owner)
+            if asked.count >= askLimit { asked = asked.filter { now - $0.value.since < Self.patience } }
+            if asked.count < askLimit { asked[owner] = (neighbour, now) }
+            neighbours[neighbour]?.ask(about: owner, isAnswer: false, limit: askLimit)
         }
         guard hasDifference else { return }
         counters.repairs &+= 1
@@ -171,8 +196,7 @@ extension Gossip {
             if stamp > ours.stamp { isBehind = true }
         }
         if !isAnswer && (isBehind || !unknown.isEmpty) {
-            neighbours[neighbour]?.haves.append(owner)
-            neighbours[neighbour]?.answers.insert(owner)
+            neighbours[neighbour]?.ask(about: owner, isAnswer: true, limit: askLimit)
         }
     }
 
@@ -199,13 +223,10 @@ extension Gossip {
     /// The next message for a neighbour; `nil` when there is none, or it has been sent enough for the moment.
     public mutating func pollMessage(for neighbour: SiteID, at now: Instant) -> [UInt8]? {
         seal(at: now)
-        guard var state = neighbours[neighbour], state.hasWork else { return nil }
-        let elapsed = min(max((now - state.refilled).nanoseconds, 0), 60_000_000_000)
-        let earned = Int(elapsed) / 1000 * configuration.rate / 1_000_000
-        if earned > 0 {
-            state.allowance = min(state.allowance + earned, configuration.burst)
-            state.refilled = now
-        }
+        guard neighbours[neighbour]?.hasWork == true else { return nil }
+        // Taken out of the table, so that its queues are changed where they are.
+        guard var state = neighbours.removeValue(forKey: neighbour) else { return nil }
+        state.refill(configuration, at: now)
         var message: [UInt8]?
         if state.allowance > 0 { message = next(&state) }
         if let message {
@@ -215,13 +236,6 @@ extension Gossip {
         }
         neighbours[neighbour] = state
         return message
-    }
-
-    /// When the neighbour may be sent something again.
-    func allowanceTime(_ neighbour: Neighbour, _ now: Instant) -> Instant {
-        if neighbour.allowance > 0 { return now }
-        let missing = Int64(1 - neighbour.allowance) * 1_000_000 / Int64(max(configuration.rate, 1)) + 1
-        return neighbour.refilled + .microseconds(missing)
     }
 
     private mutating func next(_ state: inout Neighbour) -> [UInt8]? {

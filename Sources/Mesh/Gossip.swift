@@ -216,6 +216,7 @@ public struct Gossip: Sendable {
 
     public mutating func handleTimeout(at now: Instant, using random: inout some RandomNumberGenerator) {
         seal(at: now)
+        for neighbour in neighbourSites { neighbours[neighbour]?.refill(configuration, at: now) }
         guard repairDue <= now else { return }
         let spread = configuration.repairInterval.nanoseconds / 4
         let jitter = Int64.random(in: 0...spread, using: &random)
@@ -230,11 +231,14 @@ public struct Gossip: Sendable {
         }
     }
 
-    /// When to call `handleTimeout` and then `pollMessage`, if nothing happens before.
-    public func nextTimeout(at now: Instant) -> Instant {
+    /// When to call `handleTimeout` and then `pollMessage`, if nothing happens before. What waits for room in a neighbour's
+    /// channel is no reason: the driver knows when there is some.
+    public var nextTimeout: Instant {
         var next = repairDue
         for number in dirtyPages { next = min(next, ownPages[number].due) }
-        for neighbour in neighbours.values where neighbour.hasWork { next = min(next, allowanceTime(neighbour, now)) }
+        for neighbour in neighbours.values where neighbour.allowance <= 0 && neighbour.hasWork {
+            next = min(next, neighbour.allowanceTime(configuration))
+        }
         return next
     }
 

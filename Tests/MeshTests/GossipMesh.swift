@@ -53,6 +53,9 @@ final class GossipMesh {
 
     private lazy var keys = (0..<count).map { signer($0).publicKey }
     private lazy var names = keys.map { SiteID($0) }
+    private lazy var numbers = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, $0) })
+    /// Of each node, as of its last call.
+    private lazy var timeouts = [Instant](repeating: .distantFuture, count: count)
     private lazy var passes = (0..<count).map { authority.sign(pass($0)).bytes }
 
     func name(_ node: Int) -> SiteID { names[node] }
@@ -78,6 +81,7 @@ final class GossipMesh {
             disconnect(link.low, link.high)
         }
         nodes[node] = nil
+        timeouts[node] = .distantFuture
     }
 
     func connect(_ a: Int, _ b: Int) {
@@ -115,9 +119,13 @@ final class GossipMesh {
     // MARK: Time
 
     private func pump(_ node: Int) {
-        guard let neighbours = nodes[node]?.neighbourSites else { return }
+        guard let neighbours = nodes[node]?.neighbourSites else {
+            timeouts[node] = .distantFuture
+            return
+        }
+        defer { timeouts[node] = nodes[node]?.nextTimeout ?? .distantFuture }
         for other in neighbours {
-            guard let to = names.firstIndex(of: other) else { continue }
+            guard let to = numbers[other] else { continue }
             while let bytes = nodes[node]?.pollMessage(for: other, at: now) {
                 bytesSent += bytes.count
                 messagesSent += 1
@@ -151,7 +159,7 @@ final class GossipMesh {
         var look = now + .seconds(1)
         while true {
             var next = end
-            for (_, node) in nodes { next = min(next, node.nextTimeout(at: now)) }
+            for timeout in timeouts { next = min(next, timeout) }
             if let flight = flights.last { next = min(next, flight.at) }
             next = max(next, now)
             if next >= look {
@@ -170,7 +178,7 @@ final class GossipMesh {
                 nodes[flight.to]?.handleMessage(flight.bytes, from: name(flight.from), at: now)
                 pump(flight.to)
             }
-            for number in nodes.keys.sorted() where nodes[number].map({ $0.nextTimeout(at: now) <= now }) == true {
+            for number in timeouts.indices where timeouts[number] <= now {
                 nodes[number]?.handleTimeout(at: now, using: &random)
                 pump(number)
             }

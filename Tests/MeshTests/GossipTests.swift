@@ -299,6 +299,53 @@ import Testing
         #expect(mesh.nodes[0]?.sites.count == 3 && mesh.isAgreed() && mesh.differences() == [])
     }
 
+    /// A slow neighbour's channel that is full is no reason to be called again at once; a rate that is used up is, later.
+    @Test func whenToCallAgain() throws {
+        var configuration = GossipConfiguration(
+            privateKey: privateKey(0), trust: .authority(authority.key), pass: authority.sign(pass(0)).bytes, firstVersion: 1)
+        configuration.rate = 1000
+        configuration.burst = 200
+        configuration.repairInterval = .seconds(1000)
+        var random = SeededRandom(seed: 1)
+        var gossip = Gossip(configuration, wall: newYear, at: seconds(1))
+        gossip.handleNeighbourUp(site(1), at: seconds(1))
+        gossip.handleTimeout(at: seconds(1), using: &random)
+        #expect(gossip.nextTimeout == seconds(1001))
+        #expect(gossip.pollMessage(for: site(1), at: seconds(1)) != nil)
+        for number in 0..<100 as Range<UInt32> { gossip.set(interest(number), wanted, at: seconds(2)) }
+        #expect(gossip.nextTimeout <= seconds(2))
+        gossip.handleTimeout(at: seconds(2), using: &random)
+        let first = gossip.pollMessage(for: site(1), at: seconds(2))
+        gossip.set(.unregistered, .unregistered, at: seconds(2))
+        gossip.handleTimeout(at: seconds(2.2), using: &random)
+        #expect((first?.count ?? 0) > 1000 && gossip.pollMessage(for: site(1), at: seconds(2.2)) == nil)
+        let due = gossip.nextTimeout
+        #expect(due > seconds(2.5) && due < seconds(6))
+        gossip.handleTimeout(at: due, using: &random)
+        #expect(gossip.nextTimeout == seconds(1001) && gossip.pollMessage(for: site(1), at: due) != nil)
+    }
+
+    /// Owners that nobody has heard of, without end: what waits is bounded, and nothing is remembered of them.
+    @Test func inventedOwners() throws {
+        let mesh = GossipMesh(2, seed: 1)
+        mesh.adjust = { $0.ownerLimit = 8 }
+        try mesh.start(0)
+        mesh.with(0) { gossip in
+            gossip.handleNeighbourUp(mesh.name(1), at: mesh.now)
+            for round in 0..<100 as Range<UInt64> {
+                let names = (0..<50 as Range<UInt64>).map {
+                    GossipMessage.OwnerDigest(owner: SiteID(high: round, low: $0), hash: 1)
+                }
+                gossip.handleMessage(GossipMessage.digest(revocations: 0, names).encoded, from: mesh.name(1), at: mesh.now)
+                let page = GossipMessage.PageDigest(number: 0, stamp: PageStamp(version: 1, hash: 1))
+                let have = GossipMessage.have(SiteID(high: round, low: 99), isAnswer: false, [page])
+                gossip.handleMessage(have.encoded, from: mesh.name(1), at: mesh.now)
+            }
+            #expect(gossip.asked.count <= 16 && gossip.neighbours[mesh.name(1)]?.haves.count ?? 99 <= 16)
+            #expect(gossip.sites.count == 1 && gossip.checkInvariants() == [])
+        }
+    }
+
     /// Any order and any repetition of the same pages gives the same.
     @Test func mergingHasNoOrder() throws {
         var random = SeededRandom(seed: 4)
