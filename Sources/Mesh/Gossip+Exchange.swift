@@ -168,9 +168,10 @@ extension Gossip {
             {
                 continue
             }
-            if asked.count >= askLimit { asked = asked.filter { now - $0.value.since < Self.patience } }
-            if asked.count < askLimit { asked[owner] = (neighbour, now) }
-            neighbours[neighbour]?.ask(about: owner, isAnswer: false, limit: askLimit)
+            let limit = askLimit
+            if asked.count >= limit { asked = asked.filter { now - $0.value.since < Self.patience } }
+            if asked.count < limit { asked[owner] = (neighbour, now) }
+            neighbours[neighbour]?.ask(about: owner, isAnswer: false, limit: limit)
         }
         guard hasDifference else { return }
         counters.repairs &+= 1
@@ -196,7 +197,8 @@ extension Gossip {
             if stamp > ours.stamp { isBehind = true }
         }
         if !isAnswer && (isBehind || !unknown.isEmpty) {
-            neighbours[neighbour]?.ask(about: owner, isAnswer: true, limit: askLimit)
+            let limit = askLimit
+            neighbours[neighbour]?.ask(about: owner, isAnswer: true, limit: limit)
         }
     }
 

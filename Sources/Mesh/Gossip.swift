@@ -216,6 +216,7 @@ public struct Gossip: Sendable {
 
     public mutating func handleTimeout(at now: Instant, using random: inout some RandomNumberGenerator) {
         seal(at: now)
+        let configuration = configuration
         for neighbour in neighbourSites { neighbours[neighbour]?.refill(configuration, at: now) }
         guard repairDue <= now else { return }
         let spread = configuration.repairInterval.nanoseconds / 4
