@@ -70,7 +70,8 @@ struct AdmitSite: ParsableCommand {
     @Option(help: "The gateway's public key, as causeway genkey prints it.") var key: String
     @Option(help: ArgumentHelp("What it may send.", valueName: "groups")) var send = "any"
     @Option(help: ArgumentHelp("What it may receive.", valueName: "groups")) var receive = "any"
-    @Option(help: ArgumentHelp("The VLANs that it may use.", valueName: "list")) var vlans = "any"
+    // Unconditional: the list may begin with the - of untagged frames.
+    @Option(parsing: .unconditional, help: ArgumentHelp("The VLANs that it may use.", valueName: "list")) var vlans = "any"
     @Flag(help: "It may carry for others.") var relay = false
     @Option(help: "How long the pass is valid.") var days: UInt64 = 365
 
@@ -120,8 +121,9 @@ struct RevokePass: ParsableCommand {
         var serial = serial
         var end: UnixTime?
         if let file {
+            let text = try MeshText.file(file)
             do throws(PassProblem) {
-                let pass = try SignedPass(text: try MeshText.file(file), by: authority.key).pass
+                let pass = try SignedPass(text: text, by: authority.key).pass
                 (serial, end) = (pass.serial, pass.validUntil)
             } catch { throw Failure("\(file): \(error)") }
         }
@@ -149,8 +151,8 @@ struct ShowPass: ParsableCommand {
 
     func run() throws {
         let key = authority.flatMap { AuthorityKey(base64: $0) }
+        let text = try MeshText.file(file)
         do throws(PassProblem) {
-            let text = try MeshText.file(file)
             if let revocation = try? Revocation(unverifiedText: text) {
                 for line in MeshText.describe(revocation) { print(line) }
                 if let key { _ = try SignedRevocation(text: text, by: key) }

@@ -11,10 +11,12 @@ struct RuleProblem: Error, CustomStringConvertible {
 
 enum MeshText {
     /// A file that is no secret.
-    static func file(_ path: String) throws(PassProblem) -> String {
+    static func file(_ path: String) throws -> String {
         let data: Data
-        do { data = try Data(contentsOf: URL(filePath: path)) } catch { throw .malformed(systemWords(error)) }
-        guard data.count <= 65_536 else { throw .malformed("it is too long") }
+        do { data = try Data(contentsOf: URL(filePath: path)) } catch {
+            throw Failure("\(path): cannot be read: \(systemWords(error))")
+        }
+        guard data.count <= 65_536 else { throw Failure("\(path): it is too long for a pass") }
         return String(decoding: data, as: UTF8.self)
     }
 
