@@ -112,8 +112,8 @@ import Testing
         #expect(mesh.isAgreed())
         let node = try #require(mesh.nodes[50])
         print(
-            "gossip, 100 sites, \(mesh.links.count) links, 1,000 groups: idle \(Int(idle)) bit/s a gateway, a change \(change) octets in the whole mesh, "
-                + "kept \(node.storedPages) pages, \(node.storedBytes) octets")
+            "gossip, 100 sites, \(mesh.links.count) links, 1,000 groups: idle \(Int(idle)) bit/s a gateway, "
+                + "a change \(change) octets in the whole mesh, kept \(node.storedPages) pages, \(node.storedBytes) octets")
         #expect(idle < 10_000)
     }
 }
