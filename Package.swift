@@ -37,6 +37,9 @@ let package = Package(
             dependencies: ["Basics", "Buffers", "Wire", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),
         .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium"], swiftSettings: strict),
+        .target(
+            name: "Mesh", dependencies: ["Basics", "CSodium", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
@@ -67,7 +70,7 @@ let package = Package(
         .executableTarget(
             name: "causeway",
             dependencies: [
-                "Basics", "Tunnels", "Settings", "Gateway", "Captures", "LinuxIO", "Operator", "Daemon", "Simulation",
+                "Basics", "Tunnels", "Mesh", "Settings", "Gateway", "Captures", "LinuxIO", "Operator", "Daemon", "Simulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -92,6 +95,7 @@ let package = Package(
         .testTarget(name: "WireTests", dependencies: ["Basics", "Wire"], swiftSettings: strict),
         .testTarget(name: "SwitchingTests", dependencies: ["Basics", "Buffers", "Wire", "Switching"], swiftSettings: strict),
         .testTarget(name: "TunnelsTests", dependencies: ["Basics", "Buffers", "Tunnels"], swiftSettings: strict),
+        .testTarget(name: "MeshTests", dependencies: ["Basics", "Mesh"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
         .testTarget(
             name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway"],

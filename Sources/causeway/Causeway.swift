@@ -12,7 +12,10 @@ struct Causeway: AsyncParsableCommand {
         commandName: "causeway",
         abstract: "Joins Ethernet segments at several sites into one, over encrypted tunnels.",
         version: version,
-        subcommands: [GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self])
+        subcommands: [
+            GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self,
+            MeshCommand.self,
+        ])
 
     @MainActor static func main() async {
         do {

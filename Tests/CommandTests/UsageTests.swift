@@ -8,7 +8,7 @@ import Testing
 struct UsageTests {
     private let place = Workplace()
 
-    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "why", "replay"])
+    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "why", "replay", "mesh"])
     func helpEverywhere(command: String) throws {
         for flag in ["--help", "-h"] {
             let run = command.isEmpty ? try place.run(flag) : try place.run(command, flag)
@@ -24,7 +24,7 @@ struct UsageTests {
     @Test func helpNamesEveryCommand() throws {
         let run = try place.run()
         #expect(run.status == 0)
-        for command in ["genkey", "pubkey", "check", "run", "show", "why", "replay"] {
+        for command in ["genkey", "pubkey", "check", "run", "show", "why", "replay", "mesh"] {
             #expect(run.out.contains("  \(command) "))
         }
     }

@@ -33,5 +33,15 @@ let package = Package(
         .executableTarget(name: "FuzzIGMP", dependencies: ["FuzzBodies"], swiftSettings: strict),
         .executableTarget(name: "FuzzMLD", dependencies: ["FuzzBodies"], swiftSettings: strict),
         .executableTarget(name: "FuzzSnooper", dependencies: ["FuzzBodies"], swiftSettings: strict),
+
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .target(
+            name: "Mesh", dependencies: ["Basics", "CSodium", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
+        // Tests/MeshTests/Fuzz.
+        .target(name: "MeshFuzzBodies", dependencies: ["Basics", "Mesh"], swiftSettings: strict),
+        .executableTarget(name: "FuzzPass", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzGossip", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzTree", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
     ]
 )
