@@ -129,7 +129,8 @@ extension ControlCore {
         for _ in 0..<ControlCore.probeBudget {
             guard let (number, size) = peers[index].path.pollProbe(at: now) else { break }
             // Only one lane asks: what it hears of the path is true of all.
-            command(.probe(PeerIndex(index), number: number, size: UInt16(clamping: size)), to: 0)
+            let losses = UInt8(truncatingIfNeeded: peers[index].path.search.losses)
+            command(.probe(PeerIndex(index), number: number, size: UInt16(clamping: size), losses: losses), to: 0)
         }
         if let size = peers[index].path.takeSize() { command(.setPath(PeerIndex(index), size: UInt16(clamping: size))) }
         let (size, logged) = (peers[index].path.search.size, peers[index].path.loggedSize)

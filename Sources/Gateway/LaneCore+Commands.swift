@@ -26,7 +26,8 @@ extension LaneCore {
             case .move(let peer, let endpoint): move(peer, to: endpoint)
             case .sighted(let entry): bridge.macs.adopt(entry, at: now)
             case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
-            case .probe(let peer, let number, let size): queueProbe(to: peer, number, size: Int(size))
+            case .probe(let peer, let number, let size, let losses):
+                queueProbe(to: peer, number, size: Int(size), losses: losses)
             case .setPath(let peer, let size):
                 if peer.index < bridge.links.count { bridge.links[peer.index].setPath(Int(size)) }
             }

@@ -1,6 +1,6 @@
 // Probes in a lane: it sends what control asks for, answers what peers ask at once, without a word to control, and says when a
-// reply has come. Each probe and each reply is a datagram of its own, sealed when the batch ends and sent before what the batch has
-// brought, so that no run of equal datagrams is broken and counters leave in their order.
+// reply has come. Each probe and each reply is a datagram of its own, sealed when the batch ends and sent behind what the batch
+// has brought, so that no run of equal datagrams is broken and counters leave in their order.
 
 import Basics
 import Buffers
@@ -106,9 +106,9 @@ struct ProbeOutbox: ~Copyable {
 
 extension LaneCore {
     /// Control wants to know.
-    mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int) {
+    mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int, losses: UInt8) {
         guard peer.index < bridge.links.count, bridge.links[peer.index].hasSender else { return }
-        probes.queue(ProbeRecord(.request, number: number), to: peer, packet: size)
+        probes.queue(ProbeRecord(.request, losses: losses, number: number), to: peer, packet: size)
     }
 
     /// A peer's record. `datagram` is how many octets its datagram's text has.
@@ -117,6 +117,7 @@ extension LaneCore {
         guard let probe = ProbeRecord(record) else { return }
         switch probe.direction {
         case .request:
+            noteProbeLosses(peer, probe.losses)
             // One that says that it is longer than it is confirms nothing.
             let isWhole = datagram &+ SealedLayout.overhead >= Int(probe.size)
             if isWhole && bridge.links[peer.index].hasSender { probes.queue(probe.reply, to: peer, packet: 0) }
@@ -124,6 +125,14 @@ extension LaneCore {
             guard let sent = probes.takeStamp(peer, probe.number) else { return }
             report(.probeAnswered(peer, number: probe.number, after: now - sent))
         }
+    }
+
+    /// What was lost in order to find a path's size is no loss of the path's: the peer says how many those are, all in all. A number
+    /// that is far from the last begins anew: the peer has.
+    private mutating func noteProbeLosses(_ peer: PeerIndex, _ losses: UInt8) {
+        let more = Int8(bitPattern: losses &- bridge.links[peer.index].probeLosses)
+        bridge.links[peer.index].probeLosses = losses
+        if more > 0 && more <= ProbeRecord.roundLosses { bridge.counters.takeBackLosses(peer, UInt64(more)) }
     }
 
     @inline(never)

@@ -418,8 +418,6 @@ public struct LaneCore: ~Copyable {
     /// Seals what is still open. Nothing waits for a fuller datagram, nor for more frames of a run.
     public mutating func finishBatch(at now: Instant) {
         bridge.closeRun()
-        // Before the rest, and sent before it, so that counters leave in their order and no probe waits behind a full batch.
-        if probes.isWaiting { sealProbes(at: now) }
         for index in 0..<bridge.dirtyCount {
             let peer = Int(bridge.dirty[index])
             bridge.links[peer].finish(at: now)
@@ -429,6 +427,7 @@ public struct LaneCore: ~Copyable {
             }
         }
         bridge.listRuns()
+        if probes.isWaiting { sealProbes(at: now) }
         if !bridge.overflowed.isEmpty && events.push(.snoopOverflow(bridge.overflowed)) { bridge.overflowed = .none }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {
@@ -444,14 +443,13 @@ public struct LaneCore: ~Copyable {
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
-    /// Runs of datagrams that wait to be sent: probes, each alone, then what is most urgent.
-    public var transmits: Int { probes.sealed &+ bridge.runCount }
+    /// Runs of datagrams that wait to be sent: what is most urgent first, and at the end probes, each alone.
+    public var transmits: Int { bridge.runCount &+ probes.sealed }
 
     /// Precondition: `index` is below `transmits`, and the batch is finished.
     public func transmit(at index: Int) -> Transmit {
-        if index < probes.sealed { return probeTransmit(at: index) }
-        precondition(index < transmits)
-        let run = bridge.runs[index &- probes.sealed]
+        if index >= bridge.runCount { return probeTransmit(at: index &- bridge.runCount) }
+        let run = bridge.runs[index]
         let peer = Int(run.peer)
         return Transmit(
             peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
@@ -462,9 +460,8 @@ public struct LaneCore: ~Copyable {
     /// The run's octets; lent until `drained`.
     @_lifetime(borrow self)
     public func transmitBytes(at index: Int) -> RawSpan {
-        if index < probes.sealed { return probes.bytes(at: index) }
-        precondition(index < transmits)
-        let run = bridge.runs[index &- probes.sealed]
+        if index >= bridge.runCount { return probes.bytes(at: index &- bridge.runCount) }
+        let run = bridge.runs[index]
         return bridge.links[Int(run.peer)].finished(run.trafficClass)
     }
 

@@ -92,9 +92,13 @@ public struct LaneCounters: ~Copyable {
 
     /// A datagram that had counted as lost has arrived late.
     @inline(__always)
-    mutating func takeBackLoss(_ peer: PeerIndex) {
-        totals[layout.index(.lostOnWAN)] &-= 1
-        totals[layout.index(peer, .datagramsLost)] &-= 1
+    mutating func takeBackLoss(_ peer: PeerIndex) { takeBackLosses(peer, 1) }
+
+    /// So many of what counted as lost do not count, as far as so many do.
+    mutating func takeBackLosses(_ peer: PeerIndex, _ count: UInt64) {
+        let count = min(count, totals[layout.index(peer, .datagramsLost)])
+        totals[layout.index(.lostOnWAN)] &-= count
+        totals[layout.index(peer, .datagramsLost)] &-= count
     }
 
     @inline(__always)

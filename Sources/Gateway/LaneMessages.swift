@@ -127,8 +127,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case sighted(MACEntry)
     /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
     case forgetVLAN(VLAN)
-    /// Send a probe: an IP packet of `size` octets, or as short as can be where that is 0.
-    case probe(PeerIndex, number: UInt32, size: UInt16)
+    /// Send a probe: an IP packet of `size` octets, or as short as can be where that is 0. `losses` as in `ProbeRecord`.
+    case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8)
     /// The path to the peer carries packets of so many octets.
     case setPath(PeerIndex, size: UInt16)
 }

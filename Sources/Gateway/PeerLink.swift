@@ -51,6 +51,8 @@ struct PeerLink: ~Copyable {
     var heard = Instant.zero
     /// The newest session that it was heard under: where datagrams of older ones come from is of no account.
     var heardGeneration: UInt64 = 0
+    /// What the peer has said of probes of its own that were lost.
+    var probeLosses: UInt8 = 0
     /// True while control does not know where it has moved to.
     var moveIsUntold = false
 

@@ -47,6 +47,8 @@ public struct PathMTUSearch: Sendable {
     private struct Outstanding {
         var number: UInt32
         var size: Int
+        /// Whether it has been counted.
+        var isLost = false
     }
 
     /// The largest size that is tried: the operator's word.
@@ -77,6 +79,8 @@ public struct PathMTUSearch: Sendable {
     private var isRunning = false
     /// Times that packets of a size in use vanished, or were refused by the kernel.
     public private(set) var blackHoles: UInt64 = 0
+    /// Probes that did not arrive since they were too long, or were not sent for that.
+    public private(set) var losses: UInt64 = 0
     /// What is known of the path, from whoever measures it.
     public var patience = PathMTUSearch.firstPatience
     public var jitter = Interval.zero
@@ -126,7 +130,10 @@ public struct PathMTUSearch: Sendable {
             return
         }
         guard let place = outstanding.firstIndex(where: { $0.number == number }) else { return }
-        let answered = outstanding.remove(at: place).size
+        let late = outstanding.remove(at: place)
+        let answered = late.size
+        // It has arrived after all.
+        if late.isLost { losses &-= 1 }
         if answered > upper { upper = bound }
         for index in candidates.indices where candidates[index].size == answered { candidates[index].lost = 0 }
         if isConfirming && answered >= size { return endConfirmation(at: now) }
@@ -141,6 +148,7 @@ public struct PathMTUSearch: Sendable {
     public mutating func handleTooLong(_ number: UInt32, at now: Instant) {
         guard isRunning, let place = outstanding.firstIndex(where: { $0.number == number }) else { return }
         let refused = outstanding.remove(at: place).size
+        losses &+= 1
         if refused <= size { return handleDataTooLong(refused, at: now) }
         upper = min(upper, refused - 1)
         candidates.removeAll { $0.size >= refused }
@@ -258,6 +266,10 @@ public struct PathMTUSearch: Sendable {
             return sendRound()
         }
         for index in candidates.indices { candidates[index].lost += 1 }
+        for index in outstanding.indices where !outstanding[index].isLost {
+            outstanding[index].isLost = true
+            losses &+= 1
+        }
         let lost = candidates.filter { $0.lost >= PathMTUSearch.attempts }
         guard let smallest = lost.last?.size else {
             if candidates.isEmpty { goOn(at: now) } else { sendRound() }

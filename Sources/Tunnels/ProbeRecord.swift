@@ -6,13 +6,16 @@
 //
 //     0               1               2               3
 //     +---------------+---------------+-------------------------------+
-//     | 1 request,    | 0             | size: octets of UDP payload   |   0: of whatever length the datagram is
+//     | 1 request,    | losses        | size: octets of UDP payload   |   0: of whatever length the datagram is
 //     | 2 reply       |               |                               |
 //     +---------------+---------------+-------------------------------+
 //     | number, 32 bit                                                |   the asker's; the reply has the request's
 //     +---------------------------------------------------------------+
 //     | whatever later versions add                                   |
 //     +---------------------------------------------------------------+
+//
+// Losses are how many of the asker's probes did not arrive since they were too long, modulo 256: the other side sees a gap in the
+// asker's counters, which is no loss of the path's. 0 in a reply.
 //
 // A probe travels alone in its datagram, behind it zeros to the datagram's size. A reply is as short as can be, whatever the
 // size that it confirms, so that it tells of one direction alone.
@@ -31,13 +34,19 @@ public struct ProbeRecord: Hashable, Sendable, BitwiseCopyable {
     /// Octets of the shortest sealed datagram that holds one.
     public static let datagramBytes = PackingLayout.overhead + PackingLayout.recordHeaderBytes + byteCount
 
+    /// What `losses` can grow by from one request to the next: the probes of a round.
+    public static let roundLosses = 16
+
     public var direction: Direction
+    /// Probes of the asker's that were too long for the path, all in all, modulo 256.
+    public var losses: UInt8
     /// Octets of UDP payload that the request's datagram has to have; 0 where it does not matter.
     public var size: UInt16
     public var number: UInt32
 
-    public init(_ direction: Direction, size: UInt16 = 0, number: UInt32) {
+    public init(_ direction: Direction, losses: UInt8 = 0, size: UInt16 = 0, number: UInt32) {
         self.direction = direction
+        self.losses = losses
         self.size = size
         self.number = number
     }
@@ -49,11 +58,13 @@ public struct ProbeRecord: Hashable, Sendable, BitwiseCopyable {
         let word = unsafe UInt64(bigEndian: record.unsafeLoadUnaligned(fromUncheckedByteOffset: 0, as: UInt64.self))
         guard let direction = Direction(rawValue: UInt8(truncatingIfNeeded: word >> 56)) else { return nil }
         self.init(
-            direction, size: UInt16(truncatingIfNeeded: word >> 32), number: UInt32(truncatingIfNeeded: word))
+            direction, losses: UInt8(truncatingIfNeeded: word >> 48), size: UInt16(truncatingIfNeeded: word >> 32), number: UInt32(truncatingIfNeeded: word))
     }
 
     /// The record's octets as one number, the first the highest.
-    public var word: UInt64 { UInt64(direction.rawValue) << 56 | UInt64(size) << 32 | UInt64(number) }
+    public var word: UInt64 {
+        UInt64(direction.rawValue) << 56 | UInt64(losses) << 48 | UInt64(size) << 32 | UInt64(number)
+    }
 
     /// The answer to a request.
     public var reply: ProbeRecord { ProbeRecord(.reply, size: size, number: number) }
@@ -71,6 +82,7 @@ extension StreamSender {
         let count = datagram.byteCount
         precondition(count == probe.datagramSize)
         guard remaining > 0 else { return false }
+        reserve()
         let counter = takeCounter()
         let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(originTag) << 32 | UInt64(stream)
         datagram.store(head, at: 0)

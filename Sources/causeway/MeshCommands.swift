@@ -6,6 +6,7 @@ import Basics
 import LinuxIO
 import Mesh
 import Settings
+import Tunnels
 
 struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -43,7 +44,10 @@ struct AuthorityOption: ParsableArguments {
 
     func read() throws -> Authority {
         do throws(KeyFileProblem) {
-            guard let authority = Authority(seed: try KeyFile.readSecret(file)) else { throw .notAKey("its octets are no seed") }
+            let secret = try KeyFile.readSecret(file)
+            var seed = unsafe secret.withOctets { unsafe Array(UnsafeBufferPointer(start: $0, count: secret.count)) }
+            defer { Wipe.octets(&seed) }
+            guard let authority = Authority(seed: seed) else { throw .notAKey("its octets are no seed") }
             return authority
         } catch {
             // The usual hint names a command that makes another kind of key.

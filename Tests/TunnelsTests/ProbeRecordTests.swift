@@ -12,7 +12,9 @@ import Testing
         #expect(parse([1, 0, 0x05, 0xC0, 0xA1, 0xB2, 0xC3, 0xD4]) == ProbeRecord(.request, size: 1_472, number: 0xA1B2_C3D4))
         #expect(parse([2, 0, 0, 0, 0, 0, 0, 7]) == ProbeRecord(.reply, number: 7))
         #expect(ProbeRecord(.request, size: 1_472, number: 0xA1B2_C3D4).word == 0x0100_05C0_A1B2_C3D4)
-        #expect(ProbeRecord(.request, size: 9, number: 5).reply == ProbeRecord(.reply, size: 9, number: 5))
+        #expect(parse([1, 200, 0, 0, 0, 0, 0, 7]) == ProbeRecord(.request, losses: 200, number: 7))
+        #expect(ProbeRecord(.request, losses: 7, size: 9, number: 5).word == 0x0107_0009_0000_0005)
+        #expect(ProbeRecord(.request, losses: 3, size: 9, number: 5).reply == ProbeRecord(.reply, size: 9, number: 5))
         #expect(ProbeRecord.datagramBytes == 44)
     }
 
@@ -28,7 +30,7 @@ import Testing
         for _ in 0..<20_000 {
             let octets = (0..<Int(random.next() % 20)).map { _ in UInt8(truncatingIfNeeded: random.next() >> 9) & 0x83 }
             guard let probe = parse(octets) else { continue }
-            #expect(probe.word & 0xFF00_FFFF_FFFF_FFFF == octets[0..<8].reduce(0) { $0 << 8 | UInt64($1) } & 0xFF00_FFFF_FFFF_FFFF)
+            #expect(probe.word == octets[0..<8].reduce(0) { $0 << 8 | UInt64($1) })
         }
     }
 }

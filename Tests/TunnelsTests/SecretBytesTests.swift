@@ -30,7 +30,8 @@ import Testing
     @Test func livesBetweenGuards() throws {
         let secret = SecretBytes([UInt8](repeating: 0x5A, count: 32))
         let place = unsafe secret.withOctets { UInt(bitPattern: $0) }
-        let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n")
+        let file = try #require(FileHandle(forReadingAtPath: "/proc/self/smaps"))
+        let maps = try String(decoding: #require(try file.readToEnd()), as: UTF8.self).split(separator: "\n")
         var (permissions, flags, around) = ("", "", [UInt: String]())
         var isOurs = false
         for line in maps {
@@ -44,6 +45,7 @@ import Testing
                 flags = line + " "
             }
         }
+        withExtendedLifetime(secret) {}
         #expect(permissions.hasPrefix("r--") && flags.contains(" dd "), "\(permissions) \(flags)")
         // 32 octets end where the guard begins.
         #expect(around[place + 32]?.hasPrefix("---") == true)
