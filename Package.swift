@@ -15,6 +15,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
         .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -35,7 +36,10 @@ let package = Package(
             name: "Switching",
             dependencies: ["Basics", "Buffers", "Wire", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),
-        .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium"], swiftSettings: strict),
+        .target(
+            name: "Tunnels",
+            dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
             name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
