@@ -31,6 +31,8 @@ extension ControlConfiguration {
         self.init(
             identity: identity, presharedKey: presharedKey, peers: peers, ciphers: CipherSet(tuning.cipher),
             keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime, rekeyDatagrams: tuning.rekeyDatagrams, snooping: snooping)
+        postQuantum = tuning.postQuantum
+        handshakeLoad = tuning.handshakeLoad
     }
 }
 

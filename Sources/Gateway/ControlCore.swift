@@ -12,10 +12,13 @@
 //                   with the lower key; the other side a little later, if nothing came. Old sessions go on opening.
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `silenceLimit`: the peer is down, and initiations begin.
+//     annex         an initiation whose ML-KEM key has not come in `Waiting.patience` is forgotten.
 //     resolution    names are resolved at the start and again after every five unanswered initiations; a name that leads
 //                   nowhere, again every five seconds.
 
 import Basics
+import Buffers
+import Settings
 import Switching
 import Tunnels
 
@@ -42,6 +45,10 @@ public struct ControlConfiguration: Sendable {
     public var keepalive: Interval
     public var rekeyTime: Interval
     public var rekeyDatagrams: UInt64
+    /// Off where the same seed has to give the same octets: encapsulation draws from no seed.
+    public var postQuantum = PostQuantumChoice.off
+    /// Initiations a second, from all sources, beyond which they are answered with cookies.
+    public var handshakeLoad = 200
     /// Its `peers` are as many as the peers here.
     public var snooping: SnoopingConfiguration
 
@@ -78,6 +85,8 @@ public struct PeerSnapshot: Sendable, Hashable {
     public var state: State
     public var endpoint: Endpoint?
     public var cipher: Cipher?
+    /// Whether the newest session's keys come from ML-KEM-768 too; `nil` without a session.
+    public var isHybrid: Bool?
     /// When something authentic last came from it.
     public var lastHeard: Instant?
     /// When the newest session began.
@@ -115,14 +124,22 @@ public struct ControlCore: Sendable {
     /// The listing under way, and how many lanes have not said all of theirs.
     private var listingToken: UInt32?
     private var listingLanes = 0
-    private static let handshakeBudget = 64
+    static let handshakeBudget = 64
     /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
     private static let commandReserve = 256
     var limiters = Limiters()
+    /// Judges initiations before anything is computed for them.
+    var handshakeGuard: HandshakeGuard
+    var cookieSecret = CookieSecret()
+    /// What became of handshake datagrams.
+    public internal(set) var handshakeCounters = HandshakeCounters()
     /// Handshakes that were refused, by any cause.
-    public private(set) var refusedHandshakes: UInt64 = 0
+    public var refusedHandshakes: UInt64 { handshakeCounters.refused }
 
     struct Limiters {
+        var underLoad = RateLimiter(period: .seconds(10))
+        var rateLimited = RateLimiter(period: .seconds(10))
+        var ownKey = RateLimiter(period: .seconds(10))
         var unknownKey = RateLimiter(period: .seconds(10))
         var notForUs = RateLimiter(period: .seconds(10))
         var unauthentic = RateLimiter(period: .seconds(10))
@@ -157,6 +174,7 @@ public struct ControlCore: Sendable {
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
+        handshakeGuard = HandshakeGuard(load: configuration.handshakeLoad, secret: HashSecret(using: &seeds))
         for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
     }
 
@@ -167,14 +185,11 @@ public struct ControlCore: Sendable {
     /// Handshakes cost public-key work, so that a flood of them could keep control here for ever: after `handshakeBudget` of
     /// them it returns, and whoever drives it sees to timers and operators before the next call.
     public mutating func handleEvents(at now: Instant) {
-        var handshakes = 0
         snooper.beginBatch()
         for lane in mailboxes.indices {
-            while handshakes < ControlCore.handshakeBudget, let event = mailboxes[lane].events.pop() {
-                if case .handshake = event { handshakes += 1 }
-                handle(event, of: lane, now)
-            }
+            while let event = mailboxes[lane].events.pop() { handle(event, of: lane, now) }
         }
+        takeHandshakes(at: now)
         // After the events: a peer whose segments came behind its first datagram is up by then.
         handlePunts(at: now)
         snooper.endBatch(at: now)
@@ -184,7 +199,6 @@ public struct ControlCore: Sendable {
 
     private mutating func handle(_ event: LaneEvent, of lane: Int, _ now: Instant) {
         switch event {
-        case .handshake(let datagram, let source): handleHandshake(datagram.bytes, from: source, at: now)
         case .confirmed(let peer, let stream, let endpoint):
             handleConfirmed(peer.index, stream, endpoint, now)
             command(.confirm(stream: stream, at: endpoint), butNot: lane)
@@ -237,6 +251,7 @@ public struct ControlCore: Sendable {
             expireSessions(index, now)
             checkLiveness(index, now)
             checkRenewal(index, now)
+            expireWaiting(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
         handleMulticastTimeout(now)
@@ -249,6 +264,7 @@ public struct ControlCore: Sendable {
         var next = nextMulticastTimeout
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
+            if let waiting = peer.waiting { next = min(next, waiting.expires) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             if peer.isUp, let heard = peer.lastHeard { next = min(next, heard + silenceLimit(of: peer)) }
@@ -290,7 +306,8 @@ public struct ControlCore: Sendable {
         let state = peers[peer.index]
         return PeerSnapshot(
             name: state.name, key: state.key, state: state.isUp ? .up : state.hasAddress ? .connecting : .waiting,
-            endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher, lastHeard: state.lastHeard,
+            endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher,
+            isHybrid: state.newest?.isHybrid, lastHeard: state.lastHeard,
             keysSince: state.newest?.began, handshakes: state.handshakes, control: state.channel.counters,
             controlRoundTrip: state.channel.roundTrip)
     }
@@ -315,8 +332,8 @@ public struct ControlCore: Sendable {
         }
     }
 
-    mutating func refuse(_ event: GatewayEvent?) {
-        refusedHandshakes &+= 1
+    mutating func refuse(_ cause: HandshakeRefusal, _ event: GatewayEvent? = nil) {
+        handshakeCounters.count(cause)
         if let event { actions.append(.log(event)) }
     }
 }

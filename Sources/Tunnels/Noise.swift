@@ -95,6 +95,9 @@ public struct NoiseHandshake: Sendable {
     /// Octets that an encapsulation adds to the second message.
     public static let encapsulationOverhead = MLKEMLayout.ciphertextBytes + 16
 
+    /// What keys are agreed with, in an operator's words.
+    public static func agreement(isHybrid: Bool) -> String { isHybrid ? "X25519 + ML-KEM-768" : "X25519" }
+
     private var symmetric: SymmetricState
     private let local: KeyPair
     private let ephemeral: KeyPair
