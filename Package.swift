@@ -15,6 +15,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
         .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
@@ -36,7 +37,10 @@ let package = Package(
             name: "Switching",
             dependencies: ["Basics", "Buffers", "Wire", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),
-        .target(name: "Tunnels", dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium"], swiftSettings: strict),
+        .target(
+            name: "Tunnels",
+            dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
         .target(
             name: "Mesh", dependencies: ["Basics", "CSodium", .product(name: "HeapModule", package: "swift-collections")],
             swiftSettings: strict),

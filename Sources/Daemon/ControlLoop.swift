@@ -124,12 +124,7 @@ struct ControlLoop: ~Copyable {
     }
 
     private mutating func send(_ bytes: [UInt8], _ endpoint: Endpoint) {
-        var bytes = bytes
-        let datagram = bytes.withMutableRawSpan { PuntedDatagram($0.bytes) }
-        guard let datagram, link.outgoing.push(OutgoingDatagram(datagram: datagram, endpoint: endpoint)) else {
-            outgoingDrops += 1
-            return
-        }
+        if !link.outgoing.push(bytes, endpoint) { outgoingDrops += 1 }
     }
 
     /// Looks a peer's names up, in the background unless all are addresses already.

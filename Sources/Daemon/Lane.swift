@@ -18,18 +18,13 @@ import LinuxIO
 import Settings
 import Synchronization
 
-/// A datagram of control's that the lane sends for it: the lane owns the socket.
-struct OutgoingDatagram: Sendable, BitwiseCopyable {
-    var datagram: PuntedDatagram
-    var endpoint: Endpoint
-}
-
 /// What control and a lane share beside the mailbox.
 final class LaneLink: Sendable {
     let mailbox: LaneMailbox
     /// What the kernel does for the lane, as it last turned out: `LaneOffloads`. The lane stores it once a second.
     let offloads = Atomic<UInt64>(0)
-    let outgoing = SPSCQueue<OutgoingDatagram>(capacity: 1024)
+    /// Control to lane: handshakes to send, since the lane owns the socket.
+    let outgoing = HandshakeQueue()
     /// Wakes the lane.
     let lane: WakeUp.Handle
     /// Wakes control.
@@ -83,7 +78,7 @@ struct Lane: ~Copyable {
     private let wakeUp: WakeUp
     private let link: LaneLink
     // The link's parts, held here so that reaching them counts no references.
-    private let outgoing: SPSCQueue<OutgoingDatagram>
+    private let outgoing: HandshakeQueue
     private let mailbox: LaneMailbox
     private let control: WakeUp.Handle
     /// The other lanes' and this one's, by number.
@@ -401,13 +396,11 @@ struct Lane: ~Copyable {
     /// Control's datagrams: handshakes, a few an hour for each peer.
     @inline(never)
     private mutating func sendOutgoing() {
-        while let datagram = outgoing.pop() { send(datagram) }
-    }
-
-    private mutating func send(_ outgoing: OutgoingDatagram) {
         let octet = core.configuration.classes.controlOctet
-        let result = Lane.send(outgoing.datagram.bytes, &socket, to: outgoing.endpoint, octet)
-        if result.datagramsFailed > 0 { core.handleUnsent(datagrams: result.datagramsFailed) }
+        while let (datagram, endpoint) = outgoing.pop() {
+            let result = Lane.send(datagram, &socket, to: endpoint, octet)
+            if result.datagramsFailed > 0 { core.handleUnsent(datagrams: result.datagramsFailed) }
+        }
     }
 
     private static func send(

@@ -42,6 +42,8 @@ extension ControlConfiguration {
         paths.suspect = tuning.livenessSuspect
         paths.down = tuning.livenessDown
         paths.resolveInterval = tuning.resolveInterval
+        postQuantum = tuning.postQuantum
+        handshakeLoad = tuning.handshakeLoad
     }
 }
 

@@ -9,6 +9,14 @@ extension ControlCore {
     private static let resolveRetry = Interval.seconds(5)
     /// Unanswered initiations after which the name is resolved again and the operator is told.
     private static let patience = 5
+    /// An authentic initiation that is older than the newest by no more was overtaken, or sent again by somebody.
+    private static let clockSlack = Interval.seconds(10)
+    /// Within what time two places in turn are not one gateway that moved.
+    private static let rivalWindow = Interval.seconds(120)
+    /// Sessions that a peer begins without confirming one before the operator is told.
+    private static let unconfirmedLimit = 3
+    /// The same for initiations without their annexes.
+    private static let annexLimit = 3
 
     // MARK: We begin
 
@@ -26,12 +34,20 @@ extension ControlCore {
             local: configuration.identity, remote: peers[index].key, ephemeral: KeyPair.generate(using: &random),
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
+        let pair = configuration.postQuantum == .off ? nil : KEMKeyPair.generate(using: &random)
         let payload = Initiation.Payload(
             timestamp: nextTimestamp(at: now), stream: stream, ciphers: configuration.ciphers, keepalive: ownKeepalive,
-            lanes: UInt8(mailboxes.count))
+            lanes: UInt8(mailboxes.count), encapsulationKeyHash: pair.map { Annex.hash(of: $0.encapsulationKey) })
         guard let message = noise.writeFirst(payload: payload.encoded) else { return }
-        peers[index].pending.append(PeerState.Pending(noise: noise, stream: stream))
-        actions.append(.datagram(Initiation.datagram(message: message, to: peers[index].key), to: endpoint))
+        let cookie = peers[index].cookie.flatMap { $0.expires > now ? $0.bytes : nil }
+        let datagram = Initiation.datagram(message: message, to: peers[index].key, cookie: cookie)
+        peers[index].pending.append(
+            PeerState.Pending(
+                noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil))
+        actions.append(.datagram(datagram, to: endpoint))
+        guard let pair else { return }
+        actions.append(
+            .datagram(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: peers[index].key), to: endpoint))
     }
 
     /// Its name leads nowhere: with no other address to try, it is asked for again.
@@ -68,74 +84,251 @@ extension ControlCore {
 
     // MARK: They say something
 
-    mutating func handleHandshake(_ datagram: [UInt8], from source: Endpoint, at now: Instant) {
-        guard HandshakeMAC.isValid(datagram, for: configuration.identity.publicKey) else {
-            return refuse(limiters.notForUs.admit(at: now).map { .notForUs(from: source, suppressed: $0) })
+    /// Takes datagrams from the lanes in turn, so that a flood at one keeps none of the others from being heard.
+    mutating func takeHandshakes(at now: Instant) {
+        var left = ControlCore.handshakeBudget
+        var isEmpty = false
+        while left > 0 && !isEmpty {
+            isEmpty = true
+            for mailbox in mailboxes where left > 0 {
+                guard let (datagram, source) = mailbox.handshakes.pop() else { continue }
+                handleHandshake(datagram, from: source, at: now)
+                left -= 1
+                isEmpty = false
+            }
         }
-        switch DatagramKind(rawValue: datagram[0]) {
+    }
+
+    mutating func handleHandshake(_ datagram: [UInt8], from source: Endpoint, at now: Instant) {
+        guard let first = datagram.first else { return refuse(.malformed) }
+        let kind = DatagramKind(rawValue: first)
+        // A cookie reply has no mac of ours: whoever makes it does not know who we are yet.
+        if kind == .cookieReply { return handleCookieReply(datagram, now) }
+        guard HandshakeMAC.isValid(datagram, for: configuration.identity.publicKey) else {
+            return refuse(.notForUs, limiters.notForUs.admit(at: now).map { .notForUs(from: source, suppressed: $0) })
+        }
+        switch kind {
         case .initiation: handleInitiation(datagram, source, now)
         case .response: handleResponse(datagram, source, now)
-        case .sealed, nil: refuse(nil)
+        case .annex: handleAnnex(datagram, now)
+        case .cookieReply, .sealed, nil: refuse(.malformed)
         }
     }
 
     private mutating func handleInitiation(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
+        guard let initiation = Initiation(datagram) else { return refuse(.malformed) }
+        let hasCookie = cookieSecret.accepts(initiation, from: source, at: now)
+        switch handshakeGuard.judge(hasCookie: hasCookie, from: source, at: now) {
+        case .work: judge(initiation, source, now)
+        case .demandCookie(let isLoad):
+            demandCookie(initiation, source, now)
+            let said = isLoad ? limiters.underLoad.admit(at: now) : nil
+            refuse(.underLoad, said.map { .underLoad(perSecond: configuration.handshakeLoad, suppressed: $0) })
+        case .refuse:
+            refuse(.rateLimited, limiters.rateLimited.admit(at: now).map { .rateLimited(from: source, suppressed: $0) })
+        }
+    }
+
+    private mutating func demandCookie(_ initiation: Initiation, _ source: Endpoint, _ now: Instant) {
+        let cookie = cookieSecret.cookie(for: source, at: now, using: &random)
+        let nonce = (0..<CookieReply.nonceBytes).map { _ in UInt8.random(in: 0 ... .max, using: &random) }
+        let reply = CookieReply.datagram(
+            cookie: cookie, mac: initiation.mac, nonce: nonce, from: configuration.identity.publicKey)
+        handshakeCounters.cookiesSent &+= 1
+        actions.append(.datagram(reply, to: source))
+    }
+
+    /// Public-key work begins here.
+    private mutating func judge(_ initiation: Initiation, _ source: Endpoint, _ now: Instant) {
+        handshakeCounters.judged &+= 1
         var noise = NoiseHandshake.responder(
             local: configuration.identity, ephemeral: KeyPair.generate(using: &random),
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
-        guard let message = Initiation.message(in: datagram), let bytes = noise.readFirst(message),
-            let payload = Initiation.Payload(bytes), let key = noise.remote
+        guard let bytes = noise.readFirst(initiation.message), let payload = Initiation.Payload(bytes), let key = noise.remote
         else {
-            return refuse(limiters.unauthentic.admit(at: now).map { .unauthenticInitiation(from: source, suppressed: $0) })
+            return refuse(
+                .unauthentic, limiters.unauthentic.admit(at: now).map { .unauthenticInitiation(from: source, suppressed: $0) })
+        }
+        guard key != configuration.identity.publicKey else {
+            return refuse(.ownKey, limiters.ownKey.admit(at: now).map { .ownKey(from: source, suppressed: $0) })
         }
         guard let index = peers.firstIndex(where: { $0.key == key }) else {
-            return refuse(limiters.unknownKey.admit(at: now).map { .unknownKey(key, from: source, suppressed: $0) })
-        }
-        guard payload.timestamp > peers[index].lastTimestamp else {
             return refuse(
+                .unknownKey, limiters.unknownKey.admit(at: now).map { .unknownKey(key, from: source, suppressed: $0) })
+        }
+        guard payload.timestamp > peers[index].lastTimestamp else { return refuseOld(index, payload.timestamp, source, now) }
+        guard let cipher = payload.ciphers.intersection(configuration.ciphers).preferred else {
+            return refuse(
+                .noCommonCipher,
+                peers[index].cipherLimiter.admit(at: now).map { .noCommonCipher(peers[index].name, suppressed: $0) })
+        }
+        let wantsHybrid = configuration.postQuantum != .off && payload.encapsulationKeyHash != nil
+        guard wantsHybrid || configuration.postQuantum != .required else { return refuseClassical(index, source, now) }
+        peers[index].lastTimestamp = payload.timestamp
+        peers[index].acceptedTimestamps.append(payload.timestamp)
+        if peers[index].acceptedTimestamps.count > PeerState.timestampsKept { peers[index].acceptedTimestamps.removeFirst() }
+        noteSighting(index, source, now)
+        // Only the newest initiation of a peer may still be waiting: one that is replaced has lost its annex.
+        missAnnex(index, now)
+        guard wantsHybrid else { return respond(index, noise, payload, cipher, nil, source, now) }
+        peers[index].waiting = PeerState.Waiting(
+            noise: noise, payload: payload, cipher: cipher, source: source, expires: now + PeerState.Waiting.patience)
+    }
+
+    /// An authentic initiation that is not newer than the newest. One that was accepted before is a replay; a clock that went
+    /// back makes new ones with old times.
+    private mutating func refuseOld(_ index: Int, _ timestamp: UInt64, _ source: Endpoint, _ now: Instant) {
+        let behind = Interval.nanoseconds(Int64(clamping: peers[index].lastTimestamp - timestamp))
+        if peers[index].acceptedTimestamps.contains(timestamp) || behind <= ControlCore.clockSlack {
+            return refuse(
+                .replayed,
                 peers[index].replayLimiter.admit(at: now).map {
                     .replayedInitiation(peers[index].name, from: source, suppressed: $0)
                 })
         }
-        guard let cipher = payload.ciphers.intersection(configuration.ciphers).preferred else {
-            return refuse(
-                peers[index].cipherLimiter.admit(at: now).map { .noCommonCipher(peers[index].name, suppressed: $0) })
+        noteSighting(index, source, now)
+        refuse(
+            .clockBack,
+            peers[index].clockLimiter.admit(at: now).map {
+                .clockBack(peers[index].name, by: behind, from: source, suppressed: $0)
+            })
+    }
+
+    private mutating func refuseClassical(_ index: Int, _ source: Endpoint, _ now: Instant) {
+        refuse(
+            .noPostQuantum,
+            peers[index].postQuantumLimiter.admit(at: now).map {
+                .noPostQuantum(peers[index].name, from: source, suppressed: $0)
+            })
+    }
+
+    /// A, B, A, B within `rivalWindow`: one gateway that moves does not go back and forth so.
+    private mutating func noteSighting(_ index: Int, _ source: Endpoint, _ now: Instant) {
+        peers[index].sightings.append(PeerState.Sighting(endpoint: source, at: now))
+        if peers[index].sightings.count > 4 { peers[index].sightings.removeFirst() }
+        let seen = peers[index].sightings
+        guard seen.count == 4, now - seen[0].at <= ControlCore.rivalWindow, seen[0].endpoint == seen[2].endpoint,
+            seen[1].endpoint == seen[3].endpoint, seen[0].endpoint != seen[1].endpoint
+        else { return }
+        handshakeCounters.rivals &+= 1
+        peers[index].sightings = []
+        if let suppressed = peers[index].rivalLimiter.admit(at: now) {
+            let places = (min(seen[0].endpoint, seen[1].endpoint), max(seen[0].endpoint, seen[1].endpoint))
+            actions.append(.log(.rivals(peers[index].name, places.0, places.1, suppressed: suppressed)))
         }
-        peers[index].lastTimestamp = payload.timestamp
+    }
+
+    private mutating func respond(
+        _ index: Int, _ noise: NoiseHandshake, _ payload: Initiation.Payload, _ cipher: Cipher,
+        _ encapsulation: KEMEncapsulation?, _ source: Endpoint, _ now: Instant
+    ) {
+        var noise = noise
         makeRoom(index)
-        guard let slot = peers[index].freeSlot(peer: index) else { return refuse(nil) }
+        guard let slot = peers[index].freeSlot(peer: index) else { return refuse(.noPlace) }
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
         let answer = Response.Payload(
             stream: stream, cipher: cipher, keepalive: ownKeepalive, lanes: UInt8(mailboxes.count))
-        guard let second = noise.writeSecond(payload: answer.encoded) else { return refuse(nil) }
+        guard let second = noise.writeSecond(payload: answer.encoded, encapsulation: encapsulation) else {
+            return refuse(.unauthentic)
+        }
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
-            lanes: payload.lanes, isInitiator: false, endpoint: source, now)
-        actions.append(.datagram(Response.datagram(message: second, for: payload.stream, to: key), to: source))
+            lanes: payload.lanes, isInitiator: false, isHybrid: encapsulation != nil, endpoint: source, now)
+        actions.append(
+            .datagram(
+                Response.datagram(
+                    message: second, for: payload.stream, to: peers[index].key, isHybrid: encapsulation != nil), to: source))
+        peers[index].unconfirmed += 1
+        if peers[index].unconfirmed >= ControlCore.unconfirmedLimit { sayUnconfirmed(index, source, now) }
+    }
+
+    private mutating func sayUnconfirmed(_ index: Int, _ source: Endpoint, _ now: Instant) {
+        if peers[index].unconfirmed == ControlCore.unconfirmedLimit { handshakeCounters.neverConfirmed &+= 1 }
+        guard let suppressed = peers[index].unconfirmedLimiter.admit(at: now) else { return }
+        actions.append(
+            .log(
+                .neverConfirmed(
+                    peers[index].name, sessions: peers[index].unconfirmed, from: source, suppressed: suppressed)))
+    }
+
+    // MARK: Annexes
+
+    private mutating func handleAnnex(_ datagram: [UInt8], _ now: Instant) {
+        guard let (stream, key) = Annex.parse(datagram) else { return refuse(.malformed) }
+        let hash = Annex.hash(of: key)
+        guard
+            let index = peers.firstIndex(where: {
+                $0.waiting?.payload.stream == stream && $0.waiting?.payload.encapsulationKeyHash == hash
+            }), let waiting = peers[index].waiting
+        else {
+            return refuse(peers.contains { $0.waiting?.payload.stream == stream } ? .annexMismatch : .strayAnnex)
+        }
+        peers[index].waiting = nil
+        peers[index].missedAnnexes = 0
+        guard let encapsulation = KEMEncapsulation(to: key) else { return refuse(.annexMismatch) }
+        respond(index, waiting.noise, waiting.payload, waiting.cipher, encapsulation, waiting.source, now)
+    }
+
+    mutating func expireWaiting(_ index: Int, _ now: Instant) {
+        if let waiting = peers[index].waiting, waiting.expires <= now { missAnnex(index, now) }
+    }
+
+    /// The initiation that waits, if one does, waits no more.
+    private mutating func missAnnex(_ index: Int, _ now: Instant) {
+        guard let waiting = peers[index].waiting.take() else { return }
+        peers[index].missedAnnexes += 1
+        // One alone may have been lost like any datagram.
+        let isLasting = peers[index].missedAnnexes >= ControlCore.annexLimit
+        refuse(
+            .annexMissing,
+            isLasting
+                ? peers[index].annexLimiter.admit(at: now).map {
+                    .annexMissing(peers[index].name, from: waiting.source, suppressed: $0)
+                } : nil)
+    }
+
+    // MARK: They answer
+
+    private mutating func handleCookieReply(_ datagram: [UInt8], _ now: Instant) {
+        guard let reply = CookieReply(datagram) else { return refuse(.malformed) }
+        guard let index = peers.firstIndex(where: { $0.pending.contains { $0.mac == reply.mac } }),
+            let place = peers[index].pending.firstIndex(where: { $0.mac == reply.mac }),
+            let cookie = reply.cookie(from: peers[index].key)
+        else { return refuse(.strayCookie) }
+        handshakeCounters.cookiesTaken &+= 1
+        peers[index].cookie = PeerState.Cookie(bytes: cookie, expires: now + CookieSecret.lifetime)
+        peers[index].pending[place].mac = nil
+        // At once, to where the peer has just answered from. A cookie that does not help waits for its turn.
+        guard !peers[index].pending[place].hadCookie, peers[index].nextInitiation != nil else { return }
+        peers[index].attempts = max(peers[index].attempts - 1, 0)
+        peers[index].nextInitiation = now
     }
 
     private mutating func handleResponse(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
-        guard let (stream, message) = Response.parse(datagram),
-            let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
-            let place = peers[index].pending.firstIndex(where: { $0.stream == stream })
-        else { return refuse(nil) }
-        var noise = peers[index].pending[place].noise
-        guard let bytes = noise.readSecond(message), let payload = Response.Payload(bytes),
+        guard let (stream, message, isHybrid) = Response.parse(datagram) else { return refuse(.malformed) }
+        guard let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
+            let pending = peers[index].pending.first(where: { $0.stream == stream }), !isHybrid || pending.pair != nil
+        else { return refuse(.strayResponse) }
+        var noise = pending.noise
+        guard let bytes = noise.readSecond(message, encapsulatedTo: isHybrid ? pending.pair : nil),
+            let payload = Response.Payload(bytes),
             configuration.ciphers.contains(CipherSet(rawValue: payload.cipher.rawValue))
         else {
             return refuse(
+                .wrongPresharedKey,
                 peers[index].unauthenticLimiter.admit(at: now).map {
                     .unauthenticResponse(peers[index].name, from: source, suppressed: $0)
                 })
         }
+        guard isHybrid || configuration.postQuantum != .required else { return refuseClassical(index, source, now) }
         peers[index].pending = []
         peers[index].nextInitiation = nil
         makeRoom(index)
         let keys = noise.split()
         begin(
             index, local: stream, remote: payload.stream, send: keys.initiator, receive: keys.responder,
-            cipher: payload.cipher, lanes: payload.lanes, isInitiator: true, endpoint: source, now)
+            cipher: payload.cipher, lanes: payload.lanes, isInitiator: true, isHybrid: isHybrid, endpoint: source, now)
         established(index, at: source, now)
     }
 
@@ -155,7 +348,7 @@ extension ControlCore {
 
     private mutating func begin(
         _ index: Int, local: UInt32, remote: UInt32, send: Key256, receive: Key256, cipher: Cipher, lanes: UInt8,
-        isInitiator: Bool, endpoint: Endpoint, _ now: Instant
+        isInitiator: Bool, isHybrid: Bool, endpoint: Endpoint, _ now: Instant
     ) {
         let rekey = configuration.rekeyTime
         peers[index].generation &+= 1
@@ -163,7 +356,7 @@ extension ControlCore {
         let slack = configuration.identity.publicKey < peers[index].key ? Interval.zero : rekey / 8
         peers[index].sessions.append(
             PeerState.Session(
-                stream: local, cipher: cipher, began: now, renewAt: now + rekey + slack,
+                stream: local, cipher: cipher, isHybrid: isHybrid, began: now, renewAt: now + rekey + slack,
                 expires: now + rekey + rekey / 2 + .seconds(10), isConfirmed: isInitiator))
         command(
             .install(
@@ -189,6 +382,7 @@ extension ControlCore {
         peers[index].endpoint = endpoint
         peers[index].attempts = 0
         peers[index].nextInitiation = nil
+        peers[index].unconfirmed = 0
         peers[index].handshakes &+= 1
         peers[index].lastHeard = now
         peers[index].path.monitor.handleHeard(at: now)
@@ -207,8 +401,12 @@ extension ControlCore {
         command(.setPeer(PeerIndex(index), isUp: true))
         restartPath(index, now)
         handlePeerUp(index, now)
-        guard let endpoint = peers[index].endpoint, let cipher = peers[index].newest?.cipher else { return }
-        actions.append(.log(.peerUp(peers[index].name, endpoint: endpoint, cipher: cipher.name)))
+        guard let endpoint = peers[index].endpoint, let newest = peers[index].newest else { return }
+        actions.append(
+            .log(
+                .peerUp(
+                    peers[index].name, endpoint: endpoint, cipher: newest.cipher.name,
+                    keys: NoiseHandshake.agreement(isHybrid: newest.isHybrid))))
     }
 
     mutating func handleHeard(_ index: Int, _ instant: Instant, _ endpoint: Endpoint, _ now: Instant) {

@@ -13,10 +13,13 @@
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `paths.suspect`: the peer is suspect; for `paths.down`: it is down, and initiations
 //                   begin. See ControlCore+Paths.
+//     annex         an initiation whose ML-KEM key has not come in `Waiting.patience` is forgotten.
 //     resolution    names are resolved at the start, again after every five unanswered initiations, and every
 //                   `paths.resolveInterval`; a name that leads nowhere, again every five seconds.
 
 import Basics
+import Buffers
+import Settings
 import Switching
 import Tunnels
 
@@ -44,6 +47,10 @@ public struct ControlConfiguration: Sendable {
     public var rekeyTime: Interval
     public var rekeyDatagrams: UInt64
     public var paths = PathConfiguration()
+    /// Off where the same seed has to give the same octets: encapsulation draws from no seed.
+    public var postQuantum = PostQuantumChoice.off
+    /// Initiations a second, from all sources, beyond which they are answered with cookies.
+    public var handshakeLoad = 200
     /// Its `peers` are as many as the peers here.
     public var snooping: SnoopingConfiguration
 
@@ -81,6 +88,8 @@ public struct PeerSnapshot: Sendable, Hashable {
     public var state: State
     public var endpoint: Endpoint?
     public var cipher: Cipher?
+    /// Whether the newest session's keys come from ML-KEM-768 too; `nil` without a session.
+    public var isHybrid: Bool?
     /// When something authentic last came from it.
     public var lastHeard: Instant?
     /// When the newest session began.
@@ -123,7 +132,7 @@ public struct ControlCore: Sendable {
     /// The listing under way, and how many lanes have not said all of theirs.
     private var listingToken: UInt32?
     private var listingLanes = 0
-    private static let handshakeBudget = 64
+    static let handshakeBudget = 64
     /// Events of one lane before the others have their turn: as many as its queue holds.
     private static let eventBudget = 4096
     /// Sightings that wait for one lane at most.
@@ -131,10 +140,18 @@ public struct ControlCore: Sendable {
     /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
     private static let commandReserve = 256
     var limiters = Limiters()
+    /// Judges initiations before anything is computed for them.
+    var handshakeGuard: HandshakeGuard
+    var cookieSecret = CookieSecret()
+    /// What became of handshake datagrams.
+    public internal(set) var handshakeCounters = HandshakeCounters()
     /// Handshakes that were refused, by any cause.
-    public private(set) var refusedHandshakes: UInt64 = 0
+    public var refusedHandshakes: UInt64 { handshakeCounters.refused }
 
     struct Limiters {
+        var underLoad = RateLimiter(period: .seconds(10))
+        var rateLimited = RateLimiter(period: .seconds(10))
+        var ownKey = RateLimiter(period: .seconds(10))
         var unknownKey = RateLimiter(period: .seconds(10))
         var notForUs = RateLimiter(period: .seconds(10))
         var unauthentic = RateLimiter(period: .seconds(10))
@@ -170,6 +187,7 @@ public struct ControlCore: Sendable {
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
+        handshakeGuard = HandshakeGuard(load: configuration.handshakeLoad, secret: HashSecret(using: &seeds))
         for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
     }
 
@@ -182,14 +200,12 @@ public struct ControlCore: Sendable {
     public mutating func handleEvents(at now: Instant) {
         snooper.beginBatch()
         for lane in mailboxes.indices {
-            var handshakes = 0
             for _ in 0..<ControlCore.eventBudget {
-                guard handshakes < ControlCore.handshakeBudget / mailboxes.count, let event = mailboxes[lane].events.pop()
-                else { break }
-                if case .handshake = event { handshakes += 1 }
+                guard let event = mailboxes[lane].events.pop() else { break }
                 handle(event, of: lane, now)
             }
         }
+        takeHandshakes(at: now)
         // After the events: a peer whose segments came behind its first datagram is up by then.
         handlePunts(at: now)
         snooper.endBatch(at: now)
@@ -199,7 +215,6 @@ public struct ControlCore: Sendable {
 
     private mutating func handle(_ event: LaneEvent, of lane: Int, _ now: Instant) {
         switch event {
-        case .handshake(let datagram, let source): handleHandshake(datagram.bytes, from: source, at: now)
         case .confirmed(let peer, let stream, let endpoint):
             handleConfirmed(peer.index, stream, endpoint, now)
             command(.confirm(stream: stream, at: endpoint), butNot: lane)
@@ -263,6 +278,7 @@ public struct ControlCore: Sendable {
             expireSessions(index, now)
             checkPath(index, now)
             checkRenewal(index, now)
+            expireWaiting(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
         handleMulticastTimeout(now)
@@ -275,6 +291,7 @@ public struct ControlCore: Sendable {
         var next = nextMulticastTimeout
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
+            if let waiting = peer.waiting { next = min(next, waiting.expires) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             next = min(next, pathTimeout(of: peer))
@@ -319,7 +336,7 @@ public struct ControlCore: Sendable {
             name: state.name, key: state.key,
             state: state.isUp ? (state.path.isSuspect ? .suspect : .up) : state.hasAddress ? .connecting : .waiting,
             endpoint: state.endpoint ?? state.candidates.first, cipher: state.newest?.cipher,
-            lastHeard: lastHeard(peer.index),
+            isHybrid: state.newest?.isHybrid, lastHeard: lastHeard(peer.index),
             keysSince: state.newest?.began, handshakes: state.handshakes, control: state.channel.counters,
             controlRoundTrip: state.channel.roundTrip, path: state.path.snapshot(at: now))
     }
@@ -349,8 +366,8 @@ public struct ControlCore: Sendable {
         }
     }
 
-    mutating func refuse(_ event: GatewayEvent?) {
-        refusedHandshakes &+= 1
+    mutating func refuse(_ cause: HandshakeRefusal, _ event: GatewayEvent? = nil) {
+        handshakeCounters.count(cause)
         if let event { actions.append(.log(event)) }
     }
 }

@@ -6,7 +6,8 @@ import Switching
 
 /// Peers by their configured names. `suppressed` counts events of the same kind that were not said because of the rate limit.
 public enum GatewayEvent: Sendable, Hashable {
-    case peerUp(String, endpoint: Endpoint, cipher: String?)
+    /// `keys`: what the session's keys were agreed with.
+    case peerUp(String, endpoint: Endpoint, cipher: String?, keys: String?)
     case peerDown(String, silentFor: Interval)
     case peerSuspect(String, silentFor: Interval)
     case peerRecovered(String, silentFor: Interval)
@@ -21,6 +22,15 @@ public enum GatewayEvent: Sendable, Hashable {
     case unauthenticResponse(String, from: Endpoint, suppressed: Int)
     case replayedInitiation(String, from: Endpoint, suppressed: Int)
     case noCommonCipher(String, suppressed: Int)
+    case clockBack(String, by: Interval, from: Endpoint, suppressed: Int)
+    case ownKey(from: Endpoint, suppressed: Int)
+    /// One key in two places in turn.
+    case rivals(String, Endpoint, Endpoint, suppressed: Int)
+    case neverConfirmed(String, sessions: Int, from: Endpoint, suppressed: Int)
+    case noPostQuantum(String, from: Endpoint, suppressed: Int)
+    case annexMissing(String, from: Endpoint, suppressed: Int)
+    case underLoad(perSecond: Int, suppressed: Int)
+    case rateLimited(from: Endpoint, suppressed: Int)
     case multicast(SnoopEvent)
 
     public var level: LogLevel {
@@ -29,9 +39,9 @@ public enum GatewayEvent: Sendable, Hashable {
         case .pathChanged(_, let size, let former): size < former ? .notice : .info
         case .keysRenewed: .debug
         case .peerDown, .peerSuspect, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
-            .replayedInitiation:
+            .replayedInitiation, .clockBack, .neverConfirmed, .annexMissing, .underLoad, .rateLimited:
             .warning
-        case .noCommonCipher: .error
+        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum: .error
         case .multicast(let event): event.level
         }
     }
@@ -39,8 +49,9 @@ public enum GatewayEvent: Sendable, Hashable {
     /// One line; what happened first, then what to do about it.
     public var message: String {
         switch self {
-        case .peerUp(let name, let endpoint, let cipher):
+        case .peerUp(let name, let endpoint, let cipher, let keys):
             "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
+                + (keys.map { ", keys from \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
         case .peerSuspect(let name, let silence): "peer \(name) is suspect: nothing authentic from it for \(silence)"
         case .peerRecovered(let name, let silence): "peer \(name) is heard again, after \(silence) of silence"
@@ -67,14 +78,37 @@ public enum GatewayEvent: Sendable, Hashable {
                 + again(suppressed)
         case .noCommonCipher(let name, let suppressed):
             "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
+        case .clockBack(let name, let interval, let source, let suppressed):
+            "refused a handshake of peer \(name) from \(source): its clock is \(interval / 1_000_000_000 * 1_000_000_000) behind "
+                + "what it was; set the clock there, or restart this gateway" + again(suppressed)
+        case .ownKey(let source, let suppressed):
+            "refused a handshake from \(source): it has this gateway's own public key; do two gateways have the same key.file?"
+                + again(suppressed)
+        case .rivals(let name, let one, let other, let suppressed):
+            "peer \(name) begins sessions from \(one) and from \(other) in turn: do two gateways have the same key.file?"
+                + again(suppressed)
+        case .neverConfirmed(let name, let sessions, let source, let suppressed):
+            "peer \(name) at \(source) has begun \(sessions) sessions and confirmed none: its psk.file is most likely another, "
+                + "else our answers do not reach it" + again(suppressed)
+        case .noPostQuantum(let name, let source, let suppressed):
+            "refused a handshake of peer \(name) at \(source): it does without ML-KEM-768, and post-quantum = required here"
+                + again(suppressed)
+        case .annexMissing(let name, let source, let suppressed):
+            "handshakes of peer \(name) from \(source) come without the ML-KEM-768 key that they announce: does the path carry "
+                + "packets of 1280 octets?" + again(suppressed)
+        case .underLoad(let perSecond, let suppressed):
+            "more than \(perSecond) handshakes a second (handshake.load): every sender is asked for a cookie first"
+                + again(suppressed)
+        case .rateLimited(let source, let suppressed):
+            "refused a handshake from \(source): too many from its network, cookies and all" + again(suppressed)
         case .multicast(let event): event.message
         }
     }
 
     /// The same without what depends on the processor: for output that must be the same on every machine.
     public var withoutCipher: GatewayEvent {
-        guard case .peerUp(let name, let endpoint, _) = self else { return self }
-        return .peerUp(name, endpoint: endpoint, cipher: nil)
+        guard case .peerUp(let name, let endpoint, _, _) = self else { return self }
+        return .peerUp(name, endpoint: endpoint, cipher: nil, keys: nil)
     }
 
     private func again(_ suppressed: Int) -> String {

@@ -46,6 +46,7 @@ public struct GatewaySnapshot: Sendable {
     /// `nil` in a replay.
     public var confinement: Confinement?
     public var peers: [PeerSnapshot]
+    public var handshakes: HandshakeCounters
     /// Which library seals and opens.
     public var backends: CipherBackends
     public var layout: CounterLayout
@@ -67,6 +68,8 @@ public struct GatewaySnapshot: Sendable {
         self.taken = taken
         self.ports = ports
         peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0), at: taken) }
+        handshakes = control.handshakeCounters
+        handshakes.sourceEvictions = control.handshakeGuard.sources.evictions
         self.backends = backends
         self.layout = layout
         self.counters = counters

@@ -104,6 +104,7 @@ public struct LaneCore: ~Copyable {
 
     // The mailbox's parts, held here so that reaching them counts no references.
     let events: SPSCQueue<LaneEvent>
+    private let handshakes: HandshakeQueue
     let commands: SPSCQueue<LaneCommand>
     let crossingQueues: LaneCrossings?
     private let outbound: ByteQueue
@@ -148,6 +149,7 @@ public struct LaneCore: ~Copyable {
     public init(_ configuration: LaneConfiguration, mailbox: LaneMailbox, secret: HashSecret) {
         self.configuration = configuration
         events = mailbox.events
+        handshakes = mailbox.handshakes
         commands = mailbox.commands
         crossingQueues = mailbox.crossings
         let origins = OriginMap(lanes: mailbox.crossings?.lanes ?? 1)
@@ -245,11 +247,9 @@ public struct LaneCore: ~Copyable {
         // SAFETY: at least one octet is there.
         switch DatagramKind(rawValue: unsafe datagram.bytes.unsafeLoad(fromUncheckedByteOffset: 0, as: UInt8.self)) {
         case .sealed: handleSealed(&datagram, source, Congestion(octet: octet), now)
-        case .initiation, .response:
-            guard let punt = PuntedDatagram(datagram.bytes) else { return bridge.counters.add(.malformedDatagram) }
-            if !events.push(.handshake(punt, from: source), leaving: LaneMailbox.reserve) {
-                bridge.counters.add(.puntQueueFull)
-            }
+        case .initiation, .response, .cookieReply, .annex:
+            guard count <= DatagramKind.handshakeLimit else { return bridge.counters.add(.malformedDatagram) }
+            if !handshakes.push(datagram.bytes, source, using: &scratch) { bridge.counters.add(.puntQueueFull) }
         case nil: bridge.counters.add(.malformedDatagram)
         }
     }

@@ -2,7 +2,8 @@
 // control never touches what a lane owns. Lanes know of each other only what control passes on, and the datagrams that came
 // to the wrong one of them.
 //
-//     lane ---- LaneEvent ----> control        punts, sightings, counts
+//     lane ---- LaneEvent ----> control        sightings, counts
+//     lane ---- datagrams ----> control        `HandshakeQueue`
 //     lane <--- LaneCommand --- control        keys, states, questions, what other lanes have seen
 //     lane ---- datagrams ----> lane           `LaneCrossings`
 
@@ -11,30 +12,8 @@ import Buffers
 import Switching
 import Tunnels
 
-/// A short datagram that a lane hands to control as it came: a handshake.
-public struct PuntedDatagram: Sendable, BitwiseCopyable {
-    public static let capacity = 256
-    private var storage: InlineArray<256, UInt8>
-    private var count: UInt16
-
-    /// `nil` when it is longer than `capacity`.
-    public init?(_ bytes: RawSpan) {
-        guard bytes.byteCount <= PuntedDatagram.capacity else { return nil }
-        storage = InlineArray(repeating: 0)
-        count = UInt16(truncatingIfNeeded: bytes.byteCount)
-        for index in 0..<bytes.byteCount {
-            // SAFETY: the index is below the span's count.
-            storage[index] = unsafe bytes.unsafeLoad(fromUncheckedByteOffset: index, as: UInt8.self)
-        }
-    }
-
-    public var bytes: [UInt8] { (0..<Int(count)).map { storage[$0] } }
-}
-
 /// From a lane to control.
 public enum LaneEvent: Sendable, BitwiseCopyable {
-    /// A datagram of the handshake's kinds.
-    case handshake(PuntedDatagram, from: Endpoint)
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
     case confirmed(PeerIndex, stream: UInt32, at: Endpoint)
     /// Something authentic came from the peer; said at most twice a keepalive interval.
@@ -141,6 +120,8 @@ public final class LaneMailbox: Sendable {
     /// For each peer when something authentic last came from it, in nanoseconds: said at once, and never lost in a queue.
     let heard: CounterBoard
     public let layout: CounterLayout
+    /// Lane to control: datagrams of the handshake's kinds, as they came.
+    public let handshakes = HandshakeQueue()
     /// Lane to control: frames for the snooper.
     let punts: ByteQueue
     /// Lane to control: segments of peers' control channels, apart, so that a flood on a LAN keeps no peer from being heard.
@@ -154,7 +135,7 @@ public final class LaneMailbox: Sendable {
     /// To and from the other lanes; `nil` where there are none.
     let crossings: LaneCrossings?
 
-    /// Places of `events` that neither handshakes nor rows of a listing may take: a flood of those must not keep control from
+    /// Places of `events` that neither sightings nor rows of a listing may take: a flood of those must not keep control from
     /// hearing that a peer is there.
     static let reserve = 1024
 
@@ -165,7 +146,9 @@ public final class LaneMailbox: Sendable {
     /// True while frames or segments of control's wait for the lane.
     public var hasFramesForLane: Bool { !outbound.isEmpty }
     /// True while control has something to hear.
-    public var hasWorkForControl: Bool { !events.isEmpty || !punts.isEmpty || !segments.isEmpty }
+    public var hasWorkForControl: Bool {
+        !events.isEmpty || !handshakes.isEmpty || !punts.isEmpty || !segments.isEmpty
+    }
 
     /// For the only lane of a gateway.
     /// - Parameter secret: keys the hashes of the forwarding table.

@@ -9,6 +9,8 @@ struct PeerState: Sendable {
     struct Session: Sendable {
         var stream: UInt32
         var cipher: Cipher
+        /// Whether its keys come from ML-KEM-768 too.
+        var isHybrid: Bool
         var began: Instant
         /// When a new one is to be agreed: later for the side with the higher key.
         var renewAt: Instant
@@ -21,6 +23,36 @@ struct PeerState: Sendable {
     struct Pending: Sendable {
         var noise: NoiseHandshake
         var stream: UInt32
+        /// What the other side may encapsulate to.
+        var pair: KEMKeyPair?
+        /// The initiation's mac, as a cookie reply names it; `nil` once one has.
+        var mac: [UInt8]?
+        /// Whether the initiation had a cookie.
+        var hadCookie: Bool
+    }
+
+    /// An initiation that was authentic and new, and whose annex has still to come. At most one for each peer, the newest.
+    struct Waiting: Sendable {
+        static let patience = Interval.seconds(3)
+
+        var noise: NoiseHandshake
+        var payload: Initiation.Payload
+        var cipher: Cipher
+        /// Where the initiation came from, and the response goes.
+        var source: Endpoint
+        var expires: Instant
+    }
+
+    /// Where authentic initiations came from, oldest first.
+    struct Sighting: Sendable {
+        var endpoint: Endpoint
+        var at: Instant
+    }
+
+    /// What the peer gave us to show where we are.
+    struct Cookie: Sendable {
+        var bytes: [UInt8]
+        var expires: Instant
     }
 
     static let pendingLimit = 3
@@ -43,12 +75,23 @@ struct PeerState: Sendable {
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.
     var pending: [Pending] = []
+    var waiting: Waiting?
+    var cookie: Cookie?
     /// When to send the next initiation; `nil` when none is wanted.
     var nextInitiation: Instant?
     /// Initiations sent since one was last answered.
     var attempts = 0
     /// The newest timestamp that it has sent in an initiation.
     var lastTimestamp: UInt64 = 0
+    /// The newest timestamps that were accepted: at most `timestampsKept`.
+    var acceptedTimestamps: [UInt64] = []
+    static let timestampsKept = 8
+    /// At most four.
+    var sightings: [Sighting] = []
+    /// Sessions that it has begun since it last confirmed one.
+    var unconfirmed = 0
+    /// Initiations in a row whose annex did not come.
+    var missedAnnexes = 0
     var handshakes: UInt64 = 0
     /// The control channel of the pair, and what it has still to tell.
     /// A few messages ahead: facts that wait are told as they are when their turn comes, not as they were.
@@ -63,6 +106,11 @@ struct PeerState: Sendable {
     var replayLimiter = RateLimiter(period: .seconds(10))
     var cipherLimiter = RateLimiter(period: .seconds(60))
     var unansweredLimiter = RateLimiter(period: .seconds(60))
+    var clockLimiter = RateLimiter(period: .seconds(60))
+    var rivalLimiter = RateLimiter(period: .seconds(60))
+    var unconfirmedLimiter = RateLimiter(period: .seconds(60))
+    var postQuantumLimiter = RateLimiter(period: .seconds(60))
+    var annexLimiter = RateLimiter(period: .seconds(60))
 
     init(_ configuration: ControlConfiguration.Peer, paths: PathConfiguration, at now: Instant) {
         path = PeerPath(paths, at: now)

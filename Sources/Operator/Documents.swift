@@ -39,6 +39,41 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var seccomp: Bool
     }
 
+    /// Handshakes, since the start.
+    public struct Handshakes: Codable, Sendable, Equatable {
+        /// Sessions that both sides hold.
+        public var agreed: UInt64
+        /// Initiations that got public-key work.
+        public var judged: UInt64
+        public var cookiesSent: UInt64
+        public var cookiesTaken: UInt64
+        /// Peers that began sessions and confirmed none.
+        public var neverConfirmed: UInt64
+        /// Times that a peer's key was seen in two places in turn.
+        public var rivals: UInt64
+        /// Sources forgotten before their time, since there were too many.
+        public var sourceEvictions: UInt64
+        /// By cause, every cause there is; together they are `handshake-refused` of the drops.
+        public var refused: [Refusal]
+
+        init(_ snapshot: GatewaySnapshot) {
+            let counters = snapshot.handshakes
+            agreed = snapshot.peers.reduce(0) { $0 + $1.handshakes }
+            judged = counters.judged
+            cookiesSent = counters.cookiesSent
+            cookiesTaken = counters.cookiesTaken
+            neverConfirmed = counters.neverConfirmed
+            rivals = counters.rivals
+            sourceEvictions = counters.sourceEvictions
+            refused = HandshakeRefusal.allCases.map { Refusal(cause: $0.name, count: counters[$0]) }
+        }
+    }
+
+    public struct Refusal: Codable, Sendable, Equatable {
+        public var cause: String
+        public var count: UInt64
+    }
+
     public var site: String
     public var publicKey: String
     public var listen: String?
@@ -57,6 +92,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var lanes: [Lane]?
     /// What the gateway has given up. Absent in a replay, and where a gateway is older than this object.
     public var confinement: Confinement?
+    /// Absent where a gateway is older than this object.
+    public var handshakes: Handshakes?
 
     public init(_ snapshot: GatewaySnapshot) {
         site = snapshot.site
@@ -76,6 +113,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
             let length = snapshot.backends[$0]
             return Backend(cipher: $0.name, libcryptoFrom: length == CipherBackends.never ? nil : length)
         }
+        handshakes = Handshakes(snapshot)
         lanes = snapshot.lanes.map { lanes in
             lanes.offloads.enumerated().map {
                 Lane(
@@ -98,6 +136,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var state: String
         public var endpoint: String?
         public var cipher: String?
+        /// `X25519`, or `X25519 + ML-KEM-768`; absent without a session, and where a gateway is older than this.
+        public var keyExchange: String?
         public var lastHeardAge: Double?
         public var keysAge: Double?
         public var handshakes: UInt64
@@ -167,7 +207,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
             let index = PeerIndex(number)
             return Peer(
                 name: peer.name, key: peer.key.base64, state: peer.state.rawValue, endpoint: peer.endpoint?.description,
-                cipher: peer.cipher?.name, lastHeardAge: peer.lastHeard.map { seconds(snapshot.taken - $0) },
+                cipher: peer.cipher?.name, keyExchange: peer.isHybrid.map { NoiseHandshake.agreement(isHybrid: $0) },
+                lastHeardAge: peer.lastHeard.map { seconds(snapshot.taken - $0) },
                 keysAge: peer.keysSince.map { seconds(snapshot.taken - $0) }, handshakes: peer.handshakes,
                 datagramsIn: snapshot[index, .datagramsIn], bytesIn: snapshot[index, .bytesIn],
                 datagramsOut: snapshot[index, .datagramsOut], bytesOut: snapshot[index, .bytesOut],

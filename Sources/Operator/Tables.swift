@@ -43,6 +43,7 @@ public enum Tables {
                     + "joins them: \(yes(lane.udpCoalescing))")
         }
         if let confinement = status.confinement { lines.append("privileges  \(words(confinement))") }
+        if let handshakes = status.handshakes { lines += text(handshakes) }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -53,6 +54,20 @@ public enum Tables {
         let files = confinement.landlock.map { "files restricted by Landlock \($0)" } ?? "files not restricted"
         let calls = confinement.seccomp ? "system calls by seccomp" : "system calls not restricted"
         return "user \(confinement.user), \(capabilities); \(files), \(calls)"
+    }
+
+    /// The causes that have counted something.
+    private static func text(_ handshakes: StatusDocument.Handshakes) -> [String] {
+        let causes = handshakes.refused.filter { $0.count > 0 }.map { "\($0.count) \($0.cause)" }
+        var lines = ["handshakes  \(handshakes.agreed) agreed, refused: " + (causes.isEmpty ? "none" : causes.joined(separator: ", "))]
+        if handshakes.cookiesSent + handshakes.cookiesTaken > 0 {
+            lines.append("cookies     \(handshakes.cookiesSent) sent, \(handshakes.cookiesTaken) taken")
+        }
+        if handshakes.neverConfirmed > 0 {
+            lines.append("            \(handshakes.neverConfirmed) times a peer confirmed none of its sessions")
+        }
+        if handshakes.rivals > 0 { lines.append("            \(handshakes.rivals) times a key was in two places in turn") }
+        return lines
     }
 
     private static func yes(_ isSo: Bool) -> String { isSo ? "yes" : "no" }
@@ -74,6 +89,7 @@ public enum Tables {
                 Column(title: "state", value: $0.state),
                 Column(title: "endpoint", value: $0.endpoint ?? "-"),
                 Column(title: "cipher", value: $0.cipher ?? "-"),
+                Column(title: "keys", value: $0.keyExchange ?? "-"),
                 Column(title: "heard", value: $0.lastHeardAge.map { age($0) + " ago" } ?? "never", align: .right),
                 Column(title: "frames in", value: $0.framesIn, align: .right),
                 Column(title: "frames out", value: $0.framesOut, align: .right),

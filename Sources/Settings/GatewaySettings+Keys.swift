@@ -110,6 +110,12 @@ extension GatewaySettings {
             "rekey.datagrams", .integer(1_000...1 << 48, unit: "datagrams"), \.tuning.rekeyDatagrams,
             "How many datagrams a key seals before a new one is agreed."),
         SettingKey(
+            "post-quantum", .word, \.tuning.postQuantum, inReplay: keysFromSeed,
+            "Whether keys come from X25519 and ML-KEM-768 together; `required` refuses peers that cannot."),
+        SettingKey(
+            "handshake.load", .integer(1...100_000, unit: "handshakes a second"), \.tuning.handshakeLoad,
+            "How many handshakes a second, from all sources, are answered without asking each sender for a cookie first."),
+        SettingKey(
             "bridge.forward-mask", .forwardMask, \.tuning.forwardMask,
             "Lets addresses cross that otherwise stay on their link, bit n 01:80:c2:00:00:0n: 0x4000 is LLDP."),
     ]

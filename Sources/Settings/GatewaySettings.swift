@@ -78,6 +78,10 @@ public struct SiteTuning: Hashable, Sendable {
     public var rekeyTime = Interval.seconds(120)
     /// The most datagrams that one key seals.
     public var rekeyDatagrams: UInt64 = 1 << 32
+    /// Whether ML-KEM-768 takes part in the agreement of keys.
+    public var postQuantum = PostQuantumChoice.on
+    /// Initiations a second, from all sources, beyond which they are answered with cookies.
+    public var handshakeLoad = 200
     /// Bit *n* lets frames to 01:80:c2:00:00:0*n* cross, which a bridge keeps on its link (rule 43). Bit 1, pause, is never set.
     public var forwardMask: UInt16 = 0
     public var multicast = MulticastSettings()
@@ -153,6 +157,15 @@ public enum CipherChoice: String, CaseIterable, Hashable, Sendable {
     case automatic = "auto"
     case aes256GCM = "aes-256-gcm"
     case chaCha20Poly1305 = "chacha20-poly1305"
+}
+
+/// Whether keys are agreed by X25519 and ML-KEM-768 together.
+public enum PostQuantumChoice: String, CaseIterable, Hashable, Sendable {
+    /// With every peer that wants it too.
+    case on
+    case off
+    /// With every peer; one that does not want it is refused.
+    case required
 }
 
 /// Which library seals and opens datagrams.

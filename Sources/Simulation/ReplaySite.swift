@@ -30,12 +30,14 @@ final class ReplaySite {
                 name: $0.name, kind: "replay", device: $0.capture?.split(separator: "/").last.map(String.init) ?? "-")
         }
         peerSites = scenario.indices.filter { $0 != index }
+        var control = ControlConfiguration(
+            site.tuning, identity: identities[index],
+            peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
+            ports: site.ports.map(\.multicast))
+        // Keys come from the seed alone.
+        control.postQuantum = .off
         core = GatewayCore(
-            lane: LaneConfiguration(site.tuning, ports: site.ports.count, peers: peerSites.count),
-            control: ControlConfiguration(
-                site.tuning, identity: identities[index],
-                peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
-                ports: site.ports.map(\.multicast)),
+            lane: LaneConfiguration(site.tuning, ports: site.ports.count, peers: peerSites.count), control: control,
             random: SeededRandom(seed: seed), wallClock: ReplaySite.wallClock, at: .zero)
         for number in site.ports.indices { core.lane.handlePortState(PortIndex(number), isUp: true, captureDrops: 0) }
         for port in site.ports { writers.append(try CaptureWriter(path: "\(directory)/\(site.name).\(port.name).pcap")) }

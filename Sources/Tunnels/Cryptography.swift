@@ -214,6 +214,35 @@ enum Primitives {
         return Array(plain.prefix(Int(length)))
     }
 
+    static func randomBytes(_ count: Int, using random: inout some RandomNumberGenerator) -> [UInt8] {
+        (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next() >> 24) }
+    }
+
+    /// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha). Precondition: the nonce has 24 octets.
+    static func encrypt(key: [UInt8], nonce: [UInt8], associated: [UInt8], _ plain: [UInt8]) -> [UInt8] {
+        precondition(key.count == 32 && nonce.count == 24)
+        var sealed = [UInt8](repeating: 0, count: plain.count + tagBytes)
+        var length: UInt64 = 0
+        // SAFETY: `sealed` has room for the text and the tag; the other lengths are those of the arrays.
+        let result = unsafe crypto_aead_xchacha20poly1305_ietf_encrypt(
+            &sealed, &length, plain, UInt64(plain.count), associated, UInt64(associated.count), nil, nonce, key)
+        precondition(result == 0 && length == UInt64(sealed.count))
+        return sealed
+    }
+
+    /// `nil` when it does not authenticate. Precondition: the nonce has 24 octets.
+    static func decrypt(key: [UInt8], nonce: [UInt8], associated: [UInt8], _ sealed: [UInt8]) -> [UInt8]? {
+        precondition(key.count == 32 && nonce.count == 24)
+        guard sealed.count >= tagBytes else { return nil }
+        var plain = [UInt8](repeating: 0, count: max(sealed.count - tagBytes, 1))
+        var length: UInt64 = 0
+        // SAFETY: `plain` has room for the text; the other lengths are those of the arrays.
+        let result = unsafe crypto_aead_xchacha20poly1305_ietf_decrypt(
+            &plain, &length, nil, sealed, UInt64(sealed.count), associated, UInt64(associated.count), nonce, key)
+        guard result == 0 else { return nil }
+        return Array(plain.prefix(Int(length)))
+    }
+
     /// Equality in time that does not depend on the contents.
     static func equal(_ a: [UInt8], _ b: [UInt8]) -> Bool {
         guard a.count == b.count else { return false }

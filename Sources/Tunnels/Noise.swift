@@ -5,6 +5,10 @@
 //              ...
 //              -> e, es, s, ss     one message each way, then both split into two keys
 //              <- e, ee, se, psk
+//
+// Where both sides want it, the second message is `<- e, ee, se, kem, psk`: the responder encapsulates to a key of the
+// initiator's whose hash was in the first message's payload. `kem` is EncryptAndHash(ciphertext) and then MixKey(secret), as
+// `ekem1` of Noise's hybrid forward secrecy, so that the session keys fall only with X25519 and ML-KEM-768 together.
 
 import Basics
 import CSodium
@@ -130,6 +134,11 @@ public struct NoiseHandshake: Sendable {
     public static let firstOverhead = 32 + 48 + 16
     /// Octets that the second message adds to its payload: e and the payload's tag.
     public static let secondOverhead = 32 + 16
+    /// Octets that an encapsulation adds to the second message.
+    public static let encapsulationOverhead = MLKEMLayout.ciphertextBytes + 16
+
+    /// What keys are agreed with, in an operator's words.
+    public static func agreement(isHybrid: Bool) -> String { isHybrid ? "X25519 + ML-KEM-768" : "X25519" }
 
     private var symmetric: SymmetricState
     private let local: KeyPair
@@ -206,21 +215,30 @@ public struct NoiseHandshake: Sendable {
         return payload
     }
 
-    /// `<- e, ee, se, psk`. `nil` when the initiator's keys are not usable points. Precondition: the first was read.
-    public mutating func writeSecond(payload: [UInt8]) -> [UInt8]? {
+    /// `<- e, ee, se, psk`, or with an encapsulation `<- e, ee, se, kem, psk`. `nil` when the initiator's keys are not usable
+    /// points. Precondition: the first was read.
+    public mutating func writeSecond(payload: [UInt8], encapsulation: KEMEncapsulation? = nil) -> [UInt8]? {
         guard let remote, var ee = Primitives.sharedSecret(ephemeral.privateKey, remoteEphemeral),
             var se = Primitives.sharedSecret(ephemeral.privateKey, remote.bytes)
         else { return nil }
         mixEphemeral(ephemeral.publicKey.bytes)
         mixKey(wiping: &ee)
         mixKey(wiping: &se)
+        var sealed: [UInt8] = []
+        if let encapsulation {
+            sealed = symmetric.encryptAndHash(encapsulation.ciphertext)
+            var secret = encapsulation.secret
+            mixKey(wiping: &secret)
+        }
         symmetric.mixKeyAndHash(presharedKey)
-        return ephemeral.publicKey.bytes + symmetric.encryptAndHash(payload)
+        return ephemeral.publicKey.bytes + sealed + symmetric.encryptAndHash(payload)
     }
 
-    /// The second message's payload; `nil` when it does not authenticate.
-    public mutating func readSecond(_ message: [UInt8]) -> [UInt8]? {
-        guard message.count >= NoiseHandshake.secondOverhead else { return nil }
+    /// The second message's payload; `nil` when it does not authenticate. With a key pair, the message has to hold an
+    /// encapsulation to it; without one, none.
+    public mutating func readSecond(_ message: [UInt8], encapsulatedTo pair: KEMKeyPair? = nil) -> [UInt8]? {
+        let payloadStart = 32 + (pair == nil ? 0 : NoiseHandshake.encapsulationOverhead)
+        guard message.count >= payloadStart + 16 else { return nil }
         let other = Array(message[0..<32])
         mixEphemeral(other)
         guard var ee = Primitives.sharedSecret(ephemeral.privateKey, other),
@@ -228,8 +246,14 @@ public struct NoiseHandshake: Sendable {
         else { return nil }
         mixKey(wiping: &ee)
         mixKey(wiping: &se)
+        if let pair {
+            guard let ciphertext = symmetric.decryptAndHash(Array(message[32..<payloadStart])),
+                var secret = pair.decapsulate(ciphertext)
+            else { return nil }
+            mixKey(wiping: &secret)
+        }
         symmetric.mixKeyAndHash(presharedKey)
-        return symmetric.decryptAndHash(Array(message[32...]))
+        return symmetric.decryptAndHash(Array(message[payloadStart...]))
     }
 
     /// The two keys, after the second message: what the initiator seals with, what the responder seals with.

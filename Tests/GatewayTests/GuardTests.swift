@@ -97,12 +97,11 @@ import Testing
         var control = ControlCore(
             ControlConfiguration(identity: identity, peers: []), mailbox: mailbox, random: SeededRandom(seed: 1), wallClock: 0,
             at: .zero)
-        var garbage = [UInt8](repeating: 1, count: 129)
-        let punt = try #require(garbage.withMutableRawSpan { PuntedDatagram($0.bytes) })
-        for _ in 0..<100 { #expect(mailbox.events.push(.handshake(punt, from: GuardTests.source))) }
+        let garbage = [UInt8](repeating: 1, count: 129)
+        for _ in 0..<100 { #expect(mailbox.handshakes.push(garbage, GuardTests.source)) }
         control.handleEvents(at: .zero)
-        #expect(control.refusedHandshakes == 64 && !mailbox.events.isEmpty)
+        #expect(control.refusedHandshakes == 64 && !mailbox.handshakes.isEmpty)
         control.handleEvents(at: .zero)
-        #expect(control.refusedHandshakes == 100 && mailbox.events.isEmpty)
+        #expect(control.refusedHandshakes == 100 && mailbox.handshakes.isEmpty)
     }
 }

@@ -194,7 +194,7 @@ import Tunnels
             #expect(carriesBothWays(mesh))
             for site in mesh.sites {
                 #expect(site.core.control.snapshot(of: PeerIndex(0)).cipher == expected)
-                #expect(site.count { if case .peerUp(_, _, expected.name) = $0 { true } else { false } } == 1)
+                #expect(site.count { if case .peerUp(_, _, expected.name, "X25519") = $0 { true } else { false } } == 1)
             }
         }
         let without = mesh([.aes256gcm], [.chacha20poly1305])

@@ -36,6 +36,9 @@ struct SiteSetup {
     var paths = PathConfiguration()
     var ciphers = CipherSet([.chacha20poly1305])
     var backends = CipherBackends.sodium
+    /// Off, so that the same seed gives the same octets: encapsulation draws from no seed.
+    var postQuantum = PostQuantumChoice.off
+    var handshakeLoad = 200
     var presharedKey: [UInt8]?
     var rekeyTime = Interval.seconds(120)
     var rekeyDatagrams: UInt64 = 1 << 32
@@ -83,6 +86,8 @@ struct SiteSetup {
         tuning.multicast = multicast
         tuning.forwardMask = forwardMask
         tuning.classes = classes
+        tuning.postQuantum = postQuantum
+        tuning.handshakeLoad = handshakeLoad
         return tuning
     }
 

@@ -80,6 +80,7 @@ func makeSnapshot(
         snapshot.peers[0].state = .up
         snapshot.peers[0].endpoint = Endpoint(ipv4: 0xC000_0201, port: 7117)
         snapshot.peers[0].cipher = .aes256gcm
+        snapshot.peers[0].isHybrid = true
         snapshot.peers[0].lastHeard = now - .milliseconds(340)
         snapshot.peers[0].keysSince = now - .seconds(61)
         snapshot.peers[0].handshakes = 751

@@ -23,6 +23,8 @@ import Testing
             peer.nyc.key = \(key(2))
             peer.ams.key = \(key(1))
             log.level = debug
+            post-quantum = required
+            handshake.load = 50
             rekey.datagrams = 1000
             rekey.time = 1min
             keepalive = 50ms
@@ -59,6 +61,8 @@ import Testing
         tuning.resolveInterval = .seconds(86_400)
         tuning.rekeyTime = .seconds(60)
         tuning.rekeyDatagrams = 1_000
+        tuning.postQuantum = .required
+        tuning.handshakeLoad = 50
         let expected = GatewaySettings(
             site: "london", keyFile: "/etc/keys/x", listen: Endpoint(high: 0, low: 0, port: 7118),
             controlSocket: "/etc/cw/cw.sock",
