@@ -50,7 +50,7 @@ import Testing
                 return result >= 0
             }
             let place = NSTemporaryDirectory() + "cw-sandbox-\(getpid())"
-            guard mkdir(place, 0o700) == 0 else { exit(2) }
+            guard unsafe mkdir(place, 0o700) == 0 else { exit(2) }
             for name in ["socket", "other"] where unsafe cwl_create_exclusive("\(place)/\(name)", 0o600) < 0 { exit(9) }
             guard opens("\(place)/other"), opens("/etc/hosts") else { exit(3) }
             do { try Privileges.drop(to: nil, keeping: []) } catch { exit(4) }
