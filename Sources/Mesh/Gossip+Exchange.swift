@@ -31,7 +31,10 @@ struct PendingQueue<Element: Hashable & Sendable>: Sendable {
 extension Gossip {
     /// A gateway with which we have a session.
     struct Neighbour: Sendable {
+        /// Pages that are new.
         var pages = PendingQueue<PageName>()
+        /// Pages that it asked for.
+        var answerPages = PendingQueue<PageName>()
         var haves = PendingQueue<SiteID>()
         /// Of `haves`, those that answer one.
         var answers: Set<SiteID> = []
@@ -70,7 +73,8 @@ extension Gossip {
         }
 
         var hasWork: Bool {
-            !pages.isEmpty || !haves.isEmpty || !revocations.isEmpty || !proofs.isEmpty || heldDue != nil || isDigestDue
+            !pages.isEmpty || !answerPages.isEmpty || !haves.isEmpty || !revocations.isEmpty || !proofs.isEmpty || heldDue != nil
+                || isDigestDue
                 || isSummaryDue
         }
     }
@@ -117,7 +121,8 @@ extension Gossip {
             return true
         }
         switch message {
-        case .pages(let pages): for page in pages { handlePage(page, from: neighbour, at: now) }
+        case .pages(let pages): for page in pages { handlePage(page, isAnswer: false, from: neighbour, at: now) }
+        case .answers(let pages): for page in pages { handlePage(page, isAnswer: true, from: neighbour, at: now) }
         case .summary(let hash): if hash != summary { neighbours[neighbour]?.isDigestDue = true }
         case .digest(let revocations, let digests): handleDigest(revocations, digests, neighbour, now)
         case .have(let owner, let isAnswer, let pages): handleHave(owner, isAnswer, pages, neighbour, now)
@@ -191,7 +196,7 @@ extension Gossip {
         for number in (owners[owner]?.pages.keys).map({ $0.sorted() }) ?? [] {
             guard let ours = owners[owner]?.pages[number] else { continue }
             guard let stamp = unknown.removeValue(forKey: number), stamp >= ours.stamp else {
-                neighbours[neighbour]?.pages.append(PageName(owner: owner, number: number))
+                neighbours[neighbour]?.answerPages.append(PageName(owner: owner, number: number))
                 continue
             }
             if stamp > ours.stamp { isBehind = true }
@@ -217,7 +222,7 @@ extension Gossip {
     mutating func tell(_ page: GossipPage, except teller: SiteID?) {
         let name = PageName(owner: page.owner, number: page.number)
         for neighbour in neighbourSites where neighbour != teller && neighbour != page.owner {
-            if let teller, areLinked(neighbour, teller) || areLinked(neighbour, page.owner) { continue }
+            if let teller, mayBeLinked(neighbour, teller) || mayBeLinked(neighbour, page.owner) { continue }
             neighbours[neighbour]?.pages.append(name)
         }
     }
@@ -253,17 +258,14 @@ extension Gossip {
             state.heldDue = nil
             return GossipMessage.revocationsHeld(isAnswer: isAnswer, passes.revocations.keys.sorted()).encoded
         }
+        if let blocks = takePages(&state.pages) { return GossipMessage.pages(blocks).encoded }
         while bytes < GossipMessage.fullBytes - GossipPage.longest, let owner = state.proofs.popFirst() {
             guard let proof = graves[owner]?.proof.bytes else { continue }
             blocks.append(proof)
             bytes += proof.count
         }
-        while bytes < GossipMessage.fullBytes - GossipPage.longest, let name = state.pages.popFirst() {
-            guard let page = owners[name.owner]?.pages[name.number]?.bytes else { continue }
-            blocks.append(page)
-            bytes += page.count
-        }
-        if !blocks.isEmpty { return GossipMessage.pages(blocks).encoded }
+        if let pages = takePages(&state.answerPages) { blocks += pages }
+        if !blocks.isEmpty { return GossipMessage.answers(blocks).encoded }
         if let owner = state.haves.popFirst() {
             let isAnswer = state.answers.remove(owner) != nil
             return GossipMessage.have(owner, isAnswer: isAnswer, pageDigests(of: owner)).encoded
@@ -278,6 +280,18 @@ extension Gossip {
             return GossipMessage.summary(summary).encoded
         }
         return nil
+    }
+
+    /// As many as one message is filled with, if there are any.
+    private func takePages(_ queue: inout PendingQueue<PageName>) -> [[UInt8]]? {
+        var blocks: [[UInt8]] = []
+        var bytes = 0
+        while bytes < GossipMessage.fullBytes - GossipPage.longest, let name = queue.popFirst() {
+            guard let page = owners[name.owner]?.pages[name.number]?.bytes else { continue }
+            blocks.append(page)
+            bytes += page.count
+        }
+        return blocks.isEmpty ? nil : blocks
     }
 
     private func pageDigests(of owner: SiteID) -> [GossipMessage.PageDigest] {

@@ -124,7 +124,7 @@ extension Gossip {
         let ours = owners[site]?.pages[page.number]
         if let ours, ours.stamp >= page.stamp {
             counters.duplicates &+= 1
-            if ours.stamp > page.stamp { neighbours[neighbour]?.pages.append(PageName(owner: site, number: page.number)) }
+            if ours.stamp > page.stamp { neighbours[neighbour]?.answerPages.append(PageName(owner: site, number: page.number)) }
             return
         }
         guard allowCheck(neighbour, now) else { return }

@@ -3,7 +3,7 @@
 import Basics
 
 extension Gossip {
-    mutating func handlePage(_ bytes: [UInt8], from neighbour: SiteID, at now: Instant) {
+    mutating func handlePage(_ bytes: [UInt8], isAnswer: Bool, from neighbour: SiteID, at now: Instant) {
         guard let page = GossipPage(bytes) else {
             counters.malformed &+= 1
             return
@@ -21,8 +21,14 @@ extension Gossip {
         guard allowCheck(neighbour, now) else { return }
         guard take(page, at: now) else { return }
         if asked[page.owner]?.neighbour == neighbour { asked[page.owner]?.since = now }
-        tell(page, except: neighbour)
         quickRepairs = 8
+        if isAnswer {
+            // Where much was missed, telling all of it to everybody would flood the mesh. Others are asked whether they have it.
+            repairDue = min(repairDue, now + configuration.repairPause)
+            isSpreading = true
+        } else {
+            tell(page, except: neighbour)
+        }
     }
 
     /// - Returns: whether the page was kept.

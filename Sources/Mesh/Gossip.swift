@@ -31,6 +31,8 @@ public struct GossipConfiguration: Sendable {
     /// How often `repairPartners` neighbours are compared with.
     public var repairInterval = Interval.seconds(10)
     public var repairPartners = 2
+    /// The same after we have learnt something by a comparison, which others may have missed too.
+    public var spreadPartners = 4
     /// How soon again after a comparison that found a difference.
     public var repairPause = Interval.seconds(1)
     /// The least time between two versions of one page of ours.
@@ -150,6 +152,8 @@ public struct Gossip: Sendable {
     var repairDue: Instant
     /// Comparisons that may follow soon; each page that is taken grants some.
     var quickRepairs = 0
+    /// Whether a comparison has brought something that was not passed on.
+    var isSpreading = false
     var cachedSummary: [UInt8]?
     var cachedRevocations: UInt64?
 
@@ -225,7 +229,9 @@ public struct Gossip: Sendable {
         dropNonMembers()
         noteReach(at: now)
         var candidates = neighbourSites
-        for _ in 0..<min(configuration.repairPartners, candidates.count) {
+        let partners = isSpreading ? configuration.spreadPartners : configuration.repairPartners
+        isSpreading = false
+        for _ in 0..<min(partners, candidates.count) {
             let index = Int.random(in: candidates.indices, using: &random)
             neighbours[candidates[index]]?.isSummaryDue = true
             candidates.remove(at: index)
@@ -292,6 +298,9 @@ public struct Gossip: Sendable {
 
     /// Whether both say that they are neighbours.
     func areLinked(_ a: SiteID, _ b: SiteID) -> Bool { owners[a]?.links[b] != nil && owners[b]?.links[a] != nil }
+
+    /// Whether either says so: good enough for guessing who has been told.
+    func mayBeLinked(_ a: SiteID, _ b: SiteID) -> Bool { owners[a]?.links[b] != nil || owners[b]?.links[a] != nil }
 
     /// Marks who is within reach over links that both ends tell of, and gives up who has not been for too long. O(V + E).
     mutating func noteReach(at now: Instant) {

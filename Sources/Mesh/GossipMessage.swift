@@ -1,12 +1,13 @@
 // What neighbours say to each other about facts. Each message stands for itself: it may be lost, repeated and overtaken.
 //
-//     kind 1, pages:         page's octets 16 bit, page; and again            a change, or an answer
+//     kind 1, pages:         page's octets 16 bit, page; and again            a change, which is told on at once
 //     kind 2, summary:       hash of all that the sender has, 16              once in a while; what is equal needs no answer
 //     kind 3, digest:        hash of its revocations 64 bit, then for each owner: owner 16, hash 64 bit
 //     kind 4, have:          flags 8 bit (1 is an answer), owner 16, then for each page: number 16 bit, version 64 bit,
 //                            hash 64 bit
 //     kind 5, revocations:   octets 16 bit, revocation; and again
 //     kind 6, revocations held:  flags 8 bit (1 is an answer), then names of 16 octets
+//     kind 7, answers:       as kind 1                                        pages that were asked for
 //
 //     A                                    B
 //     | summary -------------------------> |  equal: that was it
@@ -21,6 +22,7 @@ import Basics
 /// A message of gossip.
 enum GossipMessage: Hashable, Sendable {
     case pages([[UInt8]])
+    case answers([[UInt8]])
     case summary([UInt8])
     case digest(revocations: UInt64, [OwnerDigest])
     case have(SiteID, isAnswer: Bool, [PageDigest])
@@ -44,6 +46,7 @@ enum GossipMessage: Hashable, Sendable {
         static let have: UInt8 = 4
         static let revocations: UInt8 = 5
         static let revocationsHeld: UInt8 = 6
+        static let answers: UInt8 = 7
     }
 
     /// The first octet of every message of gossip has this bit, so that it can share a channel with other messages.
@@ -57,12 +60,8 @@ enum GossipMessage: Hashable, Sendable {
     var encoded: [UInt8] {
         var bytes: [UInt8] = []
         switch self {
-        case .pages(let pages):
-            bytes = [Self.mark | Kind.pages]
-            for page in pages {
-                bytes.append(big: UInt16(truncatingIfNeeded: page.count))
-                bytes += page
-            }
+        case .pages(let pages): bytes = Self.encode(Kind.pages, pages)
+        case .answers(let pages): bytes = Self.encode(Kind.answers, pages)
         case .summary(let hash): bytes = [Self.mark | Kind.summary] + hash
         case .digest(let revocations, let owners):
             bytes = [Self.mark | Kind.digest]
@@ -79,17 +78,19 @@ enum GossipMessage: Hashable, Sendable {
                 bytes.append(big: page.stamp.version)
                 bytes.append(big: page.stamp.hash)
             }
-        case .revocations(let revocations):
-            bytes = [Self.mark | Kind.revocations]
-            for revocation in revocations {
-                bytes.append(big: UInt16(truncatingIfNeeded: revocation.count))
-                bytes += revocation
-            }
+        case .revocations(let revocations): bytes = Self.encode(Kind.revocations, revocations)
         case .revocationsHeld(let isAnswer, let names):
             bytes = [Self.mark | Kind.revocationsHeld, isAnswer ? 1 : 0]
             for name in names { bytes.append(site: name) }
         }
         return bytes
+    }
+
+    private static func encode(_ kind: UInt8, _ blocks: [[UInt8]]) -> [UInt8] {
+        blocks.reduce(into: [mark | kind]) { bytes, block in
+            bytes.append(big: UInt16(truncatingIfNeeded: block.count))
+            bytes += block
+        }
     }
 
     /// `nil` for a message of another kind, or one whose lengths do not fit. What it holds is not checked further.
@@ -99,6 +100,7 @@ enum GossipMessage: Hashable, Sendable {
         guard let first = reader.byte(), first & mark != 0 else { return nil }
         switch first & ~mark {
         case Kind.pages: return blocks(&reader).map { .pages($0) }
+        case Kind.answers: return blocks(&reader).map { .answers($0) }
         case Kind.summary: return reader.remaining == hashBytes ? .summary(reader.rest()) : nil
         case Kind.digest:
             guard let revocations = reader.integer(UInt64.self) else { return nil }

@@ -13,7 +13,7 @@ final class GossipMesh {
         var delay: ClosedRange<Int64> = 1_000_000...1_000_000
     }
 
-    private struct Flight {
+    private struct Flight: Comparable {
         var at: Instant
         var order: Int
         var from: Int
@@ -21,6 +21,8 @@ final class GossipMesh {
         /// Sessions that ended in between take what was under way with them.
         var session: Int
         var bytes: [UInt8]
+
+        static func < (a: Flight, b: Flight) -> Bool { (a.at, a.order) < (b.at, b.order) }
     }
 
     struct Link: Hashable {
@@ -34,6 +36,7 @@ final class GossipMesh {
     private(set) var now = seconds(1)
     private(set) var links: Set<Link> = []
     private var sessions: [Link: Int] = [:]
+    /// A binary heap, the first to arrive on top.
     private var flights: [Flight] = []
     private var order = 0
     var random: SeededRandom
@@ -140,15 +143,27 @@ final class GossipMesh {
         }
     }
 
-    /// Kept in the order of arrival, the last one first.
     private func insert(_ flight: Flight) {
-        var low = 0
-        var high = flights.count
-        while low < high {
-            let middle = (low + high) / 2
-            if (flights[middle].at, flights[middle].order) > (flight.at, flight.order) { low = middle + 1 } else { high = middle }
+        flights.append(flight)
+        var at = flights.count - 1
+        while at > 0, flights[at] < flights[(at - 1) / 2] {
+            flights.swapAt(at, (at - 1) / 2)
+            at = (at - 1) / 2
         }
-        flights.insert(flight, at: low)
+    }
+
+    private func popFlight() -> Flight {
+        flights.swapAt(0, flights.count - 1)
+        let first = flights.removeLast()
+        var at = 0
+        while 2 * at + 1 < flights.count {
+            var child = 2 * at + 1
+            if child + 1 < flights.count && flights[child + 1] < flights[child] { child += 1 }
+            if flights[at] < flights[child] { break }
+            flights.swapAt(at, child)
+            at = child
+        }
+        return first
     }
 
     func run(for interval: Interval) { run(until: now + interval) { false } }
@@ -160,7 +175,7 @@ final class GossipMesh {
         while true {
             var next = end
             for timeout in timeouts { next = min(next, timeout) }
-            if let flight = flights.last { next = min(next, flight.at) }
+            if let flight = flights.first { next = min(next, flight.at) }
             next = max(next, now)
             if next >= look {
                 if isDone() { return true }
@@ -172,8 +187,8 @@ final class GossipMesh {
             }
             // A clock that stands still would never end.
             now = next == now ? now + .nanoseconds(1_000) : next
-            while let flight = flights.last, flight.at <= now {
-                flights.removeLast()
+            while let first = flights.first, first.at <= now {
+                let flight = popFlight()
                 guard flight.session == sessions[Link(flight.from, flight.to)], nodes[flight.to] != nil else { continue }
                 nodes[flight.to]?.handleMessage(flight.bytes, from: name(flight.from), at: now)
                 pump(flight.to)

@@ -56,7 +56,8 @@ import Testing
                 .have(name, isAnswer: true, [GossipMessage.PageDigest(number: 5, stamp: PageStamp(version: 6, hash: 7))]),
                 "4401" + hexName + "0005" + "0000000000000006" + "0000000000000007"
             ),
-            (.revocations([[3]]), "45" + "000103"), (.revocationsHeld(isAnswer: false, [name]), "4600" + hexName),
+            (.answers([[1, 2], []]), "47" + "00020102" + "0000"), (.revocations([[3]]), "45" + "000103"),
+            (.revocationsHeld(isAnswer: false, [name]), "4600" + hexName),
         ]
         for (message, text) in known {
             #expect(hex(message.encoded) == text)
