@@ -114,6 +114,7 @@ extension GatewaySettings {
             "Whether keys come from X25519 and ML-KEM-768 together; `required` refuses peers that cannot."),
         SettingKey(
             "handshake.load", .integer(1...100_000, unit: "handshakes a second"), \.tuning.handshakeLoad,
+            inReplay: .decided("nobody floods a replay"),
             "How many handshakes a second, from all sources, are answered without asking each sender for a cookie first."),
         SettingKey(
             "bridge.forward-mask", .forwardMask, \.tuning.forwardMask,

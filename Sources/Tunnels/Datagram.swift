@@ -149,7 +149,7 @@ package struct Initiation: Equatable {
 
     /// Whether a datagram says that a mac under a cookie follows the first.
     fileprivate static func claimsCookie(_ datagram: [UInt8]) -> Bool {
-        datagram.count > minimumBytes && datagram[0] == DatagramKind.initiation.rawValue && datagram[2] & cookieFlag != 0
+        datagram.count > HandshakeMAC.bytes && datagram[0] == DatagramKind.initiation.rawValue && datagram[2] & cookieFlag != 0
     }
 }
 

@@ -269,6 +269,40 @@ import Tunnels
         #expect(refusals(mesh, 0, .strayCookie) >= 2, "once for each initiation")
     }
 
+    /// Noise of every kind and length with right macs, from those who know our public key: nothing is answered, nothing kept, and
+    /// the peer comes up afterwards.
+    @Test func garbageWithRightMacs() throws {
+        let mesh = pair(.on, .on) { setup, number in setup.dials = number == 0 }
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .milliseconds(10))
+        let real = mesh.sent.filter { $0.from == 0 }.map(\.bytes)
+        mesh.inject(try #require(real.first { $0[0] == 1 }), to: 1, from: mesh.sites[0].endpoint)
+        let site = mesh.sites[1]
+        let before = state(site)
+        var random = SeededRandom(seed: 77)
+        for _ in 0..<20_000 {
+            var bytes: [UInt8]
+            if random.next() % 2 == 0 {
+                bytes = Array(try #require(real.randomElement(using: &random)).dropLast(16))
+                for _ in 0...(random.next() % 4) {
+                    bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8(truncatingIfNeeded: random.next())
+                }
+                bytes = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &random)))
+            } else {
+                bytes = (0..<Int.random(in: 1...1_300, using: &random)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            }
+            if random.next() % 4 > 0 { bytes[0] = [1, 2, 3, 5][Int(random.next() % 4)] }
+            if bytes.count > 1 && random.next() % 4 > 0 { bytes[1] = 1 }
+            let datagram = HandshakeMAC.appended(to: bytes, for: site.identity.publicKey)
+            mesh.inject(datagram, to: 1, from: Endpoint(ipv4: UInt32(truncatingIfNeeded: random.next()) | 1 << 31, port: 9))
+        }
+        #expect(state(site) == before)
+        let answers = mesh.sent.filter { $0.from == 1 }
+        #expect(answers.allSatisfy { $0.kind == .cookieReply }, "cookies under load, and nothing else")
+        mesh.setWire(0, 1) { $0.isCut = false }
+        _ = try #require(mesh.runUntilUp(limit: .seconds(10)))
+    }
+
     // MARK: What is said
 
     @Test func anotherPresharedKey() {

@@ -14,6 +14,13 @@ import Testing
 
     @Test func status() throws {
         let shown = try json(.status)
+        let refused = [
+            "not-for-us", "malformed", "under-load", "rate-limited", "unauthentic", "unknown-key", "own-key", "replayed",
+            "clock-back", "no-common-cipher", "no-post-quantum", "annex-missing", "annex-mismatch", "stray-annex",
+            "stray-response", "stray-cookie", "wrong-psk", "no-place",
+        ].enumerated().map { number, cause in
+            "      {\n        \"cause\" : \"\(cause)\",\n        \"count\" : \(number + 1)\n      }"
+        }.joined(separator: ",\n")
         #expect(
             shown == """
                 {
@@ -29,6 +36,18 @@ import Testing
                   "dropped" : 1234610,
                   "frames_in" : 1000032,
                   "frames_out" : 1000036,
+                  "handshakes" : {
+                    "agreed" : 753,
+                    "cookies_sent" : 81,
+                    "cookies_taken" : 82,
+                    "judged" : 83,
+                    "never_confirmed" : 84,
+                    "refused" : [
+                \(refused)
+                    ],
+                    "rivals" : 85,
+                    "source_evictions" : 86
+                  },
                   "listen" : "0.0.0.0:7117",
                   "mac_entries" : 3,
                   "peers_configured" : 3,
@@ -88,6 +107,7 @@ import Testing
                   "frames_out" : 1000215,
                   "handshakes" : 751,
                   "key" : "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+                  "key_exchange" : "X25519 + ML-KEM-768",
                   "keys_age" : 61,
                   "last_heard_age" : 0.34,
                   "name" : "ams",

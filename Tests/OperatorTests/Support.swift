@@ -2,9 +2,10 @@
 
 import Basics
 import Buffers
-import Gateway
 import Switching
 import Tunnels
+
+@testable import Gateway
 
 /// 32 octets of one value.
 func key(_ octet: UInt8) -> PublicKey { PublicKey(bytes: Array(repeating: octet, count: 32))! }
@@ -75,6 +76,17 @@ func makeSnapshot(
         backends: CipherBackends(aes256gcm: 300, chacha20poly1305: CipherBackends.never), layout: layout, counters: counters,
         macs: macs, withGroups: true)
     snapshot.publicKey = key(9)
+    if !isEmpty {
+        for (number, refusal) in HandshakeRefusal.allCases.enumerated() {
+            for _ in 0...number { snapshot.handshakes.count(refusal) }
+        }
+        snapshot.handshakes.cookiesSent = 81
+        snapshot.handshakes.cookiesTaken = 82
+        snapshot.handshakes.judged = 83
+        snapshot.handshakes.neverConfirmed = 84
+        snapshot.handshakes.rivals = 85
+        snapshot.handshakes.sourceEvictions = 86
+    }
     snapshot.lanes = lanes
     if !isEmpty {
         snapshot.peers[0].state = .up

@@ -26,6 +26,13 @@ import Testing
                 frames      1000032 in, 1000036 out, 1234610 dropped (all reasons)
                 sealing     aes-256-gcm: libsodium below 300 octets, libcrypto from there on
                 sealing     chacha20-poly1305: libsodium
+                handshakes  753 agreed, refused: 1 not-for-us, 2 malformed, 3 under-load, 4 rate-limited, 5 unauthentic, \
+                6 unknown-key, 7 own-key, 8 replayed, 9 clock-back, 10 no-common-cipher, 11 no-post-quantum, \
+                12 annex-missing, 13 annex-mismatch, 14 stray-annex, 15 stray-response, 16 stray-cookie, 17 wrong-psk, \
+                18 no-place
+                cookies     81 sent, 82 taken
+                            84 times a peer confirmed none of its sessions
+                            85 times a key was in two places in turn
 
                 """)
         #expect(try !text(.status, makeSnapshot(listen: nil)).contains("listen"))
@@ -35,11 +42,11 @@ import Testing
         let shown = try text(.peers)
         #expect(
             shown == """
-                peer  state      endpoint           cipher         heard frames in frames out datagrams in datagrams out lost queue drops
-                ----- ---------- ------------------ ----------- -------- --------- ---------- ------------ ------------- ---- ------------------------------
-                ams   up         192.0.2.1:7117     aes-256-gcm 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111
-                nyc   connecting [2001:db8::1]:7118 -           1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211
-                tokyo waiting    -                  -              never       304        305          300           302  306 -
+                peer  state      endpoint           cipher      keys                   heard frames in frames out datagrams in datagrams out lost queue drops
+                ----- ---------- ------------------ ----------- ------------------- -------- --------- ---------- ------------ ------------- ---- ------------------------------
+                ams   up         192.0.2.1:7117     aes-256-gcm X25519 + ML-KEM-768 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111
+                nyc   connecting [2001:db8::1]:7118 -           -                   1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211
+                tokyo waiting    -                  -           -                      never       304        305          300           302  306 -
 
                 path to  mtu search   rtt p50 rtt p99  jitter loss probes answered black holes
                 ------- ---- -------- ------- ------- ------- ---- ------ -------- -----------
