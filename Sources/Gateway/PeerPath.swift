@@ -75,7 +75,8 @@ struct PeerPath: Sendable {
     func snapshot(at now: Instant) -> PathSnapshot {
         PathSnapshot(
             roundTrip: monitor.roundTrip, jitter: monitor.jitter, probesSent: monitor.probesSent,
-            probesAnswered: monitor.probesAnswered, lossMillionths: monitor.lossMillionths(at: now), size: search.size, search: search.state,
+            probesAnswered: monitor.probesAnswered, lossMillionths: monitor.lossMillionths(at: now), size: search.size,
+            search: search.state,
             blackHoles: search.blackHoles)
     }
 }

@@ -17,12 +17,13 @@ extension PeersDocument {
         public var probesAnswered: UInt64
         /// Of the last hundred probes, how many in a million were not answered; absent before the first should have been.
         public var lossMillionths: UInt32?
-        /// Round trips of probes in microseconds: smoothed, their jitter, percentiles of the last minutes. Absent before the
+        /// Round trips of probes in microseconds: smoothed, their jitter, and of the last minutes the median,
+        /// the 99th percentile (`high`) and the longest. Absent before the
         /// first measurement, and where nobody counts: in a replay there are no percentiles.
         public var roundTripMicroseconds: Int64?
         public var jitterMicroseconds: Int64?
-        public var roundTripP50Microseconds: Int64?
-        public var roundTripP99Microseconds: Int64?
+        public var roundTripMedianMicroseconds: Int64?
+        public var roundTripHighMicroseconds: Int64?
         public var roundTripMaximumMicroseconds: Int64?
 
         public init(_ path: PathSnapshot) {
@@ -34,8 +35,8 @@ extension PeersDocument {
             lossMillionths = path.lossMillionths
             roundTripMicroseconds = path.roundTrip.map(\.microseconds)
             jitterMicroseconds = path.jitter.map(\.microseconds)
-            roundTripP50Microseconds = path.percentiles.map(\.p50.microseconds)
-            roundTripP99Microseconds = path.percentiles.map(\.p99.microseconds)
+            roundTripMedianMicroseconds = path.percentiles.map(\.p50.microseconds)
+            roundTripHighMicroseconds = path.percentiles.map(\.p99.microseconds)
             roundTripMaximumMicroseconds = path.percentiles.map(\.maximum.microseconds)
         }
     }

@@ -85,9 +85,9 @@ public enum Tables {
                 Column(title: "mtu", value: $0.path.mtu, align: .right),
                 Column(title: "search", value: $0.path.mtuSearch),
                 Column(
-                    title: "rtt p50", value: milliseconds($0.path.roundTripP50Microseconds ?? $0.path.roundTripMicroseconds),
+                    title: "rtt p50", value: milliseconds($0.path.roundTripMedianMicroseconds ?? $0.path.roundTripMicroseconds),
                     align: .right),
-                Column(title: "rtt p99", value: milliseconds($0.path.roundTripP99Microseconds), align: .right),
+                Column(title: "rtt p99", value: milliseconds($0.path.roundTripHighMicroseconds), align: .right),
                 Column(title: "jitter", value: milliseconds($0.path.jitterMicroseconds), align: .right),
                 Column(
                     title: "loss", value: $0.path.lossMillionths.map { String(format: "%.1f%%", Double($0) / 10_000) } ?? "-",

@@ -118,6 +118,8 @@ public struct PathMTUSearch: Sendable {
     public mutating func handleReply(to number: UInt32, at now: Instant) {
         guard isRunning else { return }
         if number == marker {
+            // All that was tried beside it may have been answered before it.
+            if candidates.isEmpty { return }
             markerWasAnswered = true
             silentRounds = 0
             roundDue = now + max(.milliseconds(10), max(patience / 4, jitter * 4))

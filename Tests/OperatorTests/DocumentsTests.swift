@@ -82,10 +82,10 @@ import Testing
                     "mtu_search" : "complete",
                     "probes_answered" : 704,
                     "probes_sent" : 703,
+                    "round_trip_high_microseconds" : 1708,
                     "round_trip_maximum_microseconds" : 1709,
-                    "round_trip_microseconds" : 1701,
-                    "round_trip_p50_microseconds" : 1707,
-                    "round_trip_p99_microseconds" : 1708
+                    "round_trip_median_microseconds" : 1707,
+                    "round_trip_microseconds" : 1701
                   },
                   "state" : "up"
                 },

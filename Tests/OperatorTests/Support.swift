@@ -88,10 +88,16 @@ func makeSnapshot(
         snapshot.peers[0].control.overruns = 518
         snapshot.peers[0].control.resyncs = 519
         snapshot.peers[0].controlRoundTrip = .microseconds(7_310) + .nanoseconds(999)
-        snapshot.peers[0].path = PathSnapshot(
-            roundTrip: .microseconds(1_701), jitter: .microseconds(702), probesSent: 703, probesAnswered: 704,
-            lossMillionths: 12_345, size: 1_492, search: .complete, blackHoles: 706,
-            percentiles: .init(p50: .microseconds(1_707), p99: .microseconds(1_708), maximum: .microseconds(1_709)))
+        snapshot.peers[0].path.roundTrip = .microseconds(1_701)
+        snapshot.peers[0].path.jitter = .microseconds(702)
+        snapshot.peers[0].path.probesSent = 703
+        snapshot.peers[0].path.probesAnswered = 704
+        snapshot.peers[0].path.lossMillionths = 12_345
+        snapshot.peers[0].path.size = 1_492
+        snapshot.peers[0].path.search = .complete
+        snapshot.peers[0].path.blackHoles = 706
+        snapshot.peers[0].path.percentiles = PathSnapshot.Percentiles(
+            p50: .microseconds(1_707), p99: .microseconds(1_708), maximum: .microseconds(1_709))
         snapshot.peers[1].endpoint = Endpoint(high: 0x2001_0DB8_0000_0000, low: 1, port: 7118)
         snapshot.peers[1].lastHeard = now - .seconds(3_725)
         snapshot.peers[1].handshakes = 2

@@ -27,7 +27,8 @@ import Testing
         #expect(
             inReplay.prefix(15) == [
                 "port.NAME.filter", "port.NAME.router", "port.NAME.fast-leave", "port.NAME.flood-reports", "mac.ageing",
-                "mac.limit", "path.mtu", "path.recheck", "cipher", "keepalive", "liveness.suspect", "liveness.down", "rekey.time", "rekey.datagrams", "bridge.forward-mask",
+                "mac.limit", "path.mtu", "path.recheck", "cipher", "keepalive", "liveness.suspect", "liveness.down", "rekey.time",
+                "rekey.datagrams", "bridge.forward-mask",
             ])
         let multicast = ["multicast", "igmp", "mld"]
         let rest = GatewaySettings.knownKeys.filter { multicast.contains($0.key.split(separator: ".")[0].description) }

@@ -6,7 +6,7 @@ import Testing
 @testable import Tunnels
 
 @Suite struct ProbeRecordTests {
-    private func parse(_ octets: [UInt8]) -> ProbeRecord? { ProbeRecord(octets.span.bytes) }
+    private func parse(_ octets: [UInt8]) -> ProbeRecord? { unsafe ProbeRecord(octets.span.bytes) }
 
     @Test func literalOctets() {
         #expect(parse([1, 0, 0x05, 0xC0, 0xA1, 0xB2, 0xC3, 0xD4]) == ProbeRecord(.request, size: 1_472, number: 0xA1B2_C3D4))
@@ -28,7 +28,8 @@ import Testing
         for _ in 0..<20_000 {
             let octets = (0..<Int(random.next() % 20)).map { _ in UInt8(truncatingIfNeeded: random.next() >> 9) & 0x83 }
             guard let probe = parse(octets) else { continue }
-            #expect(probe.word & 0xFF00_FFFF_FFFF_FFFF == octets[0..<8].reduce(0) { $0 << 8 | UInt64($1) } & 0xFF00_FFFF_FFFF_FFFF)
+            #expect(
+                probe.word & 0xFF00_FFFF_FFFF_FFFF == octets[0..<8].reduce(0) { $0 << 8 | UInt64($1) } & 0xFF00_FFFF_FFFF_FFFF)
         }
     }
 }
