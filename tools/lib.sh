@@ -34,6 +34,7 @@ present() {
         libpcap-dev) command -v pkg-config >/dev/null && pkg-config --exists libpcap ;;
         iproute2) command -v ip >/dev/null ;;
         iputils-ping) command -v ping >/dev/null ;;
+        nftables) command -v nft >/dev/null ;;
         procps) command -v sysctl >/dev/null ;;
         smcroute) command -v smcrouted >/dev/null ;;
         binutils) command -v objdump >/dev/null ;;
@@ -68,7 +69,7 @@ need_build_tools() {
 }
 
 need_live_tools() {
-    need_packages python3 iproute2 iputils-ping ethtool procps tcpdump iperf3 smcroute python3-scapy python3-pytest
+    need_packages python3 iproute2 iputils-ping ethtool procps nftables tcpdump iperf3 smcroute python3-scapy python3-pytest
 }
 
 build_release() {

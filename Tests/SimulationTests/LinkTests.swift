@@ -120,6 +120,8 @@ import Testing
         let whole = outcome.lan("c").map(\.bytes)
         #expect(whole.count == 100 && outcome.lan("b").map(\.bytes) == whole)
         #expect(outcome.link("a", "b").tooLong > 0 && outcome.link("a", "b").lost == 0)
+        let path = outcome.snapshot("a").peers[0].path
+        #expect(path.search == .complete && path.size <= 1_280 && path.size > 1_272)
         #expect(outcome.link("a", "c").tooLong == 0)
         #expect(outcome.drops("b").isEmpty)
     }
@@ -127,7 +129,8 @@ import Testing
     @Test func aPathThatIsKnownToBeNarrowLosesNothing() throws {
         try place.capture("a.pcap", feed(100))
         let outcome = try place.replay(
-            "sites = a, b\nsite.a.port.lan0.capture = a.pcap\nlink.a-b.mtu = 1280\nsite.a.set.path.mtu = 1280")
+            "sites = a, b\nsite.a.port.lan0.capture = a.pcap\nlink.a-b.mtu = 1280\n"
+                + "site.a.set.path.mtu = 1280\nsite.b.set.path.mtu = 1280")
         outcome.expectEqual(to: outcome.reference())
         #expect(outcome.link("a", "b").tooLong == 0)
     }

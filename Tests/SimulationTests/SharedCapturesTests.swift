@@ -20,7 +20,14 @@ struct SharedCapturesTests {
     enum Underlay: String, CaseIterable {
         case plain = ""
         case delayed = "link.a-b.delay = 20ms\nlink.c-a.delay = 7us\n"
-        case narrow = "site.a.set.path.mtu = 576\nsite.b.set.path.mtu = 576\nsite.c.set.path.mtu = 576\nlink.a-b.mtu = 576\nlink.a-c.mtu = 576\n"
+        case narrow = """
+            site.a.set.path.mtu = 576
+            site.b.set.path.mtu = 576
+            site.c.set.path.mtu = 576
+            link.a-b.mtu = 576
+            link.a-c.mtu = 576
+
+            """
         case wide = "site.a.set.path.mtu = 9000\nlink.a-b.mtu = 9000\nlink.a-c.mtu = 9000\n"
     }
 

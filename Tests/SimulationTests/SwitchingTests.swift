@@ -123,7 +123,8 @@ import Testing
         try place.capture("a.pcap", lengths.enumerated().map { (UInt64($0) * millisecond, frame($0, length: $1)) })
         for mtu in [576, 577, 1_500, 9_216] {
             let outcome = try outcome(
-                "sites = a, b\nsite.a.port.lan0.capture = a.pcap\nsite.a.set.path.mtu = \(mtu)\nlink.a-b.mtu = \(mtu)")
+                "sites = a, b\nsite.a.port.lan0.capture = a.pcap\nsite.a.set.path.mtu = \(mtu)\n"
+                    + "site.b.set.path.mtu = \(mtu)\nlink.a-b.mtu = \(mtu)")
             outcome.expectEqual(to: outcome.reference())
             #expect(outcome.lan("b").map(\.bytes.count) == lengths.filter { (14...9_216).contains($0) })
             #expect(outcome.drops("a") == [.runt: 3, .oversized: 3])
