@@ -59,7 +59,8 @@ public enum Tables {
     /// The causes that have counted something.
     private static func text(_ handshakes: StatusDocument.Handshakes) -> [String] {
         let causes = handshakes.refused.filter { $0.count > 0 }.map { "\($0.count) \($0.cause)" }
-        var lines = ["handshakes  \(handshakes.agreed) agreed, refused: " + (causes.isEmpty ? "none" : causes.joined(separator: ", "))]
+        let refused = causes.isEmpty ? "none" : causes.joined(separator: ", ")
+        var lines = ["handshakes  \(handshakes.agreed) agreed, refused: \(refused)"]
         if handshakes.cookiesSent + handshakes.cookiesTaken > 0 {
             lines.append("cookies     \(handshakes.cookiesSent) sent, \(handshakes.cookiesTaken) taken")
         }

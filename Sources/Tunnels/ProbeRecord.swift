@@ -58,7 +58,8 @@ public struct ProbeRecord: Hashable, Sendable, BitwiseCopyable {
         let word = unsafe UInt64(bigEndian: record.unsafeLoadUnaligned(fromUncheckedByteOffset: 0, as: UInt64.self))
         guard let direction = Direction(rawValue: UInt8(truncatingIfNeeded: word >> 56)) else { return nil }
         self.init(
-            direction, losses: UInt8(truncatingIfNeeded: word >> 48), size: UInt16(truncatingIfNeeded: word >> 32), number: UInt32(truncatingIfNeeded: word))
+            direction, losses: UInt8(truncatingIfNeeded: word >> 48), size: UInt16(truncatingIfNeeded: word >> 32),
+            number: UInt32(truncatingIfNeeded: word))
     }
 
     /// The record's octets as one number, the first the highest.

@@ -85,7 +85,8 @@ import Tunnels
         _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
         let start = mesh.now
         for number in 0..<1_000 as Range<UInt32> {
-            mesh.send(testFrame(to: .broadcast, from: host(0), number: number), site: 0, at: start + .milliseconds(10 * Int64(number)))
+            mesh.send(
+                testFrame(to: .broadcast, from: host(0), number: number), site: 0, at: start + .milliseconds(10 * Int64(number)))
         }
         mesh.run(for: .seconds(11))
         #expect(mesh.sites[1].numbers() == Array(0..<1_000))
@@ -120,7 +121,9 @@ import Tunnels
                 changed[bit / 8] ^= 1 << UInt8(bit % 8)
                 mesh.inject(changed, to: site.index, from: HandshakeTests.elsewhere)
             }
-            for count in 0..<bytes.count { mesh.inject(Array(bytes.prefix(count)), to: site.index, from: HandshakeTests.elsewhere) }
+            for count in 0..<bytes.count {
+                mesh.inject(Array(bytes.prefix(count)), to: site.index, from: HandshakeTests.elsewhere)
+            }
             mesh.inject(bytes + [0], to: site.index, from: HandshakeTests.elsewhere)
             mesh.inject(bytes + bytes, to: site.index, from: HandshakeTests.elsewhere)
             #expect(state(site) == before)

@@ -113,7 +113,8 @@ def variants(recorded, rng):
         at = rng.randrange(len(payload))
         yield payload[:at] + bytes([payload[at] ^ 1 << rng.randrange(8)]) + payload[at + 1:]
         yield payload[:rng.randrange(len(payload))]
-        yield payload + rng.randbytes(rng.randrange(1, 64))
+        if len(payload) < 1400:
+            yield payload + rng.randbytes(rng.randrange(1, 64))
 
 
 def crafted(gateway, rng, count=2_000):

@@ -101,7 +101,9 @@ import Testing
                   },
                 """), "\(shown)")
         func line(_ snapshot: GatewaySnapshot) throws -> Substring? {
-            try Tables.text(.status, json: JSON.answer(.status, snapshot)).split(separator: "\n").first { $0.hasPrefix("privileges") }
+            try Tables.text(.status, json: JSON.answer(.status, snapshot)).split(separator: "\n").first {
+                $0.hasPrefix("privileges")
+            }
         }
         #expect(
             try line(snapshot)

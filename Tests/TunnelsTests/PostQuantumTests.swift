@@ -12,8 +12,13 @@ private struct KEMTest: Decodable {
     var seed: String?
     var ek: String?
     var c: String?
-    var K: String?
+    var secret: String?
     var result: String
+
+    enum CodingKeys: String, CodingKey {
+        case tcId, seed, ek, c, result
+        case secret = "K"
+    }
 }
 
 @Suite struct PostQuantumTests {
@@ -38,7 +43,7 @@ private struct KEMTest: Decodable {
         for test in file.testGroups.flatMap(\.tests) {
             let secret = KEMKeyPair(seed: hex(test.seed ?? ""))?.decapsulate(hex(test.c ?? ""))
             if test.result == "valid" {
-                #expect(secret == hex(test.K ?? ""), "tcId \(test.tcId)")
+                #expect(secret == hex(test.secret ?? ""), "tcId \(test.tcId)")
             } else {
                 #expect(secret == nil, "tcId \(test.tcId)")
             }
