@@ -52,10 +52,10 @@ struct TuningCheck {
                 .error, at: keys, "a peer would be down after \(down), before or as soon as it is suspect (\(suspect))",
                 hint: "liveness.down is longer than liveness.suspect, at best three times as long")
         } else if down < suspect + suspect / 2 {
+            let more = max(1, (down + suspect * -1).nanoseconds * 4 / suspect.nanoseconds)
             report(
                 .warning, at: keys, "down after \(down) is little more than suspect after \(suspect)",
-                hint: "a suspect peer is asked \(max(1, (down + suspect * -1).nanoseconds * 4 / suspect.nanoseconds)) more times "
-                    + "before it is down")
+                hint: "a suspect peer is asked \(more) more time\(more == 1 ? "" : "s") before it is down")
         }
     }
 
