@@ -105,7 +105,7 @@ struct AdmitSite: ParsableCommand {
 
 struct RevokePass: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "revoke", abstract: "Prints a revocation, which any gateway of the mesh passes on. It is final.",
+        commandName: "revoke", abstract: "Prints a revocation. It is final.",
         discussion: "A pass is revoked by its file or its serial number; --key revokes every pass of a gateway, for ever.")
 
     @OptionGroup var authority: AuthorityOption
