@@ -21,6 +21,8 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case strayCookie
     case wrongPresharedKey
     case noPlace
+    case foreignMesh
+    case badPass
 
     /// The stable name: lower case with hyphens.
     public var name: String {
@@ -43,6 +45,8 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .strayCookie: "stray-cookie"
         case .wrongPresharedKey: "wrong-psk"
         case .noPlace: "no-place"
+        case .foreignMesh: "foreign-mesh"
+        case .badPass: "bad-pass"
         }
     }
 }

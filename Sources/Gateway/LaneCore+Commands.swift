@@ -19,6 +19,7 @@ extension LaneCore {
             case .install(let session): install(session, now)
             case .retire(let stream): retire(stream)
             case .setPeer(let peer, let isUp): setPeer(peer, isUp)
+            case .setPlace(let peer, let isTaken): bridge.setPlace(peer, isTaken)
             case .listMACs(let token):
                 listing = MACListing(token: token)
                 scheduleTimeout(at: now)
