@@ -76,11 +76,12 @@ public final class Daemon: Sendable {
         let peers = settings.peers.map {
             ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: !$0.addresses.isEmpty)
         }
+        var controlConfiguration = ControlConfiguration(
+            settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
+            ports: settings.ports.map(\.multicast), addresses: addresses)
+        controlConfiguration.setRates(settings.peers.map(\.rate))
         let control = ControlCore(
-            ControlConfiguration(
-                settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
-                ports: settings.ports.map(\.multicast), addresses: addresses),
-            mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
+            controlConfiguration, mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
         // Everything is open, and no thread has been started.
         let confinement = try Daemon.confine(settings, as: account, logger)
         self.control = HandOver(

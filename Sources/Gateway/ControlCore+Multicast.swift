@@ -38,8 +38,14 @@ extension ControlCore {
         let peer = PeerIndex(index)
         while let event = peers[index].channel.pollEvent() {
             switch event {
-            case .began: snooper.handleStreamBegan(by: peer)
+            case .began:
+                snooper.handleStreamBegan(by: peer)
+                handleBegan(index, now)
             case .message(let message):
+                if StreamMessage.isKind(of: message) {
+                    handleStreamMessage(message, index, now)
+                    continue
+                }
                 switch FactMessage.parse(message) {
                 case .facts(let facts): snooper.handleFacts(facts, from: peer, at: now)
                 case .allTold: snooper.handleAllTold(by: peer, at: now)
@@ -61,6 +67,7 @@ extension ControlCore {
         peers[index].retelling.handleTold(at: now)
         peers[index].channel.begin(stream: nextTimestamp(at: now), at: now)
         peers[index].feed.restart(snooper.book)
+        forgetMember(index, now)
     }
 
     mutating func handlePeerUp(_ index: Int, _ now: Instant) { beginTelling(index, now) }
@@ -69,6 +76,7 @@ extension ControlCore {
         peers[index].channel.forget(at: now)
         peers[index].feed.stop()
         peers[index].retelling.cancel()
+        handleBegan(index, now)
         snooper.handlePeerDown(PeerIndex(index), at: now)
     }
 
@@ -107,6 +115,7 @@ extension ControlCore {
 
     /// Carries on whatever the last events have left: at the end of each call from the driver.
     mutating func drive(at now: Instant) {
+        driveStreams(at: now)
         for vlan in snooper.takeForgottenVLANs() { command(.forgetVLAN(vlan)) }
         let changed = snooper.takeChangedFacts()
         for index in peers.indices where peers[index].isUp {
@@ -119,6 +128,9 @@ extension ControlCore {
                 } else {
                     peers[index].feed.restart(snooper.book)
                 }
+            }
+            while peers[index].channel.hasRoom, let message = streams.takeMessage(for: index) {
+                _ = peers[index].channel.send(message, at: now)
             }
             while peers[index].channel.hasRoom, let message = peers[index].feed.pollMessage(snooper.book) {
                 _ = peers[index].channel.send(message, at: now)
