@@ -107,7 +107,7 @@ struct ProbeOutbox: ~Copyable {
 extension LaneCore {
     /// Control wants to know.
     mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int, losses: UInt8) {
-        guard peer.index < bridge.links.count, bridge.links[peer.index].hasSender else { return }
+        guard peer.index < configuration.peers, bridge.links[peer.index].hasSender else { return }
         probes.queue(ProbeRecord(.request, losses: losses, number: number), to: peer, packet: size)
     }
 
@@ -157,5 +157,6 @@ extension LaneCore {
         let size = bridge.links[run.peer.index].packet(ofPayload: run.segmentSize)
         report(.dataTooLong(run.peer, size: UInt16(clamping: size)))
         bridge.links[run.peer.index].shrinkPath()
+        bridge.groups.isStale = true
     }
 }
