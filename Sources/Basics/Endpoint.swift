@@ -26,6 +26,9 @@ public struct Endpoint: Hashable, Comparable, Sendable, BitwiseCopyable {
         high == 0 && low >> 32 == 0xFFFF ? UInt32(truncatingIfNeeded: low) : nil
     }
 
+    /// No place at all.
+    public static let nowhere = Endpoint(high: 0, low: 0, port: 0)
+
     public static func < (a: Endpoint, b: Endpoint) -> Bool {
         (a.high, a.low, a.port, a.scope) < (b.high, b.low, b.port, b.scope)
     }

@@ -35,7 +35,7 @@ extension ControlCore {
         var noise = NoiseHandshake.initiator(
             local: configuration.identity, remote: key, ephemeral: KeyPair.generate(using: &random),
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
-        let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
+        let stream = newStream(index, slot)
         let pair = configuration.postQuantum == .off ? nil : KEMKeyPair.generate(using: &random)
         let payload = Initiation.Payload(
             timestamp: nextTimestamp(at: now), stream: stream, ciphers: configuration.ciphers, keepalive: ownKeepalive,
@@ -46,10 +46,9 @@ extension ControlCore {
         peers[index].pending.append(
             PeerState.Pending(
                 noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil))
-        actions.append(.datagram(datagram, to: endpoint))
+        transmit(datagram, to: endpoint)
         guard let pair else { return }
-        actions.append(
-            .datagram(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: key), to: endpoint))
+        transmit(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: key), to: endpoint)
     }
 
     /// Its name leads nowhere: with no other address to try, it is asked for again.
@@ -60,13 +59,15 @@ extension ControlCore {
     /// Where the peer is, or may be: its candidates in turn while it does not answer.
     private func target(_ index: Int) -> Endpoint? {
         let peer = peers[index]
-        if peer.isUp, let endpoint = peer.endpoint { return endpoint }
+        if peer.isUp, peer.isDirect, let endpoint = peer.endpoint { return endpoint }
+        if peer.isUp && peer.isRelayUsed { return .relayed(index) }
         var places = peer.candidates
         // Where it was heard last is tried first.
         if let endpoint = peer.endpoint {
             places.removeAll { $0 == endpoint }
             places.insert(endpoint, at: 0)
         }
+        if hasWay(index) { places.append(.relayed(index)) }
         return places.isEmpty ? nil : places[peer.attempts % places.count]
     }
 
@@ -146,7 +147,7 @@ extension ControlCore {
         let reply = CookieReply.datagram(
             cookie: cookie, mac: initiation.mac, nonce: nonce, from: configuration.identity.publicKey)
         handshakeCounters.cookiesSent &+= 1
-        actions.append(.datagram(reply, to: source))
+        transmit(reply, to: source)
     }
 
     /// Public-key work begins here.
@@ -236,7 +237,7 @@ extension ControlCore {
         var noise = noise
         makeRoom(index)
         guard let slot = peers[index].freeSlot(peer: index) else { return refuse(.noPlace) }
-        let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
+        let stream = newStream(index, slot)
         let answer = Response.Payload(
             stream: stream, cipher: cipher, keepalive: ownKeepalive, lanes: UInt8(mailboxes.count))
         guard let second = noise.writeSecond(payload: answer.encoded, encapsulation: encapsulation) else {
@@ -246,11 +247,10 @@ extension ControlCore {
         begin(
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
             lanes: payload.lanes, isInitiator: false, isHybrid: encapsulation != nil, endpoint: source, now)
-        actions.append(
-            .datagram(
+        transmit(
                 Response.datagram(
                     message: second, for: payload.stream, to: noise.remote ?? configuration.identity.publicKey,
-                    isHybrid: encapsulation != nil), to: source))
+                    isHybrid: encapsulation != nil), to: source)
         peers[index].unconfirmed += 1
         if peers[index].unconfirmed >= ControlCore.unconfirmedLimit { sayUnconfirmed(index, source, now) }
     }
@@ -364,6 +364,7 @@ extension ControlCore {
     ) {
         let rekey = configuration.rekeyTime
         peers[index].generation &+= 1
+        peers[index].remoteLabel = remote & ~UInt32(StreamIdentifier.slotsPerPeer - 1)
         // The side with the higher key waits longer, so that normally only one begins anew, whoever began before.
         let slack = peers[index].key.map { configuration.identity.publicKey < $0 } ?? false ? Interval.zero : rekey / 8
         peers[index].sessions.append(
@@ -375,8 +376,14 @@ extension ControlCore {
                 SessionInstallation(
                     peer: PeerIndex(index), localStream: local, remoteStream: remote, sendKey: send, receiveKey: receive,
                     cipher: cipher, remoteLanes: min(max(lanes, 1), UInt8(Limits.lanes)), isConfirmed: isInitiator,
-                    endpoint: endpoint, generation: peers[index].generation,
+                    endpoint: endpoint.relayedPlace == nil ? endpoint : peers[index].endpoint ?? .nowhere,
+                    generation: peers[index].generation,
                     renewAfter: configuration.rekeyDatagrams)))
+    }
+
+    /// A member's streams differ in their low bits alone, so that who carries them knows all by one label.
+    private mutating func newStream(_ index: Int, _ slot: Int) -> UInt32 {
+        StreamIdentifier.make(slot: slot, random: peers[index].label ?? UInt32.random(in: 0 ... .max, using: &random))
     }
 
     mutating func handleConfirmed(_ index: Int, _ stream: UInt32, _ endpoint: Endpoint, _ now: Instant) {
@@ -390,14 +397,21 @@ extension ControlCore {
 
     /// Both sides hold a new session's keys.
     private mutating func established(_ index: Int, at endpoint: Endpoint, _ now: Instant) {
-        let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
-        peers[index].endpoint = endpoint
+        let isRelayed = endpoint.relayedPlace != nil
+        let hasMoved = !isRelayed && peers[index].endpoint.map { $0 != endpoint } ?? false
+        if !isRelayed { peers[index].endpoint = endpoint }
         peers[index].attempts = 0
         peers[index].nextInitiation = nil
         peers[index].unconfirmed = 0
         peers[index].handshakes &+= 1
+        if isRelayed {
+            // The way that the handshake came is one for datagrams once it is open.
+            if peers[index].isUp { actions.append(.log(.keysRenewed(peers[index].name))) }
+            return chooseWay(index, now)
+        }
         peers[index].lastHeard = now
         peers[index].path.monitor.handleHeard(at: now)
+        noteDirect(index, now)
         if hasMoved && peers[index].isUp { restartPath(index, now) }
         if peers[index].isUp {
             actions.append(.log(.keysRenewed(peers[index].name)))
@@ -406,14 +420,23 @@ extension ControlCore {
         }
     }
 
-    private mutating func markUp(_ index: Int, _ now: Instant) {
+    /// Something authentic has come from the peer itself.
+    private mutating func noteDirect(_ index: Int, _ now: Instant) {
+        if peers[index].isDirect { return }
+        peers[index].isDirect = true
+        guard peers[index].isUp else { return }
+        restartPath(index, now)
+        handleNeighbourUp(index, now)
+    }
+
+    mutating func markUp(_ index: Int, _ now: Instant) {
         peers[index].isUp = true
         peers[index].nextInitiation = nil
         peers[index].attempts = 0
         command(.setPeer(PeerIndex(index), isUp: true))
-        restartPath(index, now)
+        if peers[index].isDirect { restartPath(index, now) }
         handlePeerUp(index, now)
-        guard let endpoint = peers[index].endpoint, let newest = peers[index].newest else { return }
+        guard peers[index].isDirect, let endpoint = peers[index].endpoint, let newest = peers[index].newest else { return }
         actions.append(
             .log(
                 .peerUp(
@@ -425,6 +448,7 @@ extension ControlCore {
         peers[index].lastHeard = max(peers[index].lastHeard ?? .zero, instant)
         let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
         peers[index].endpoint = endpoint
+        if peers[index].newest != nil { noteDirect(index, now) }
         if !peers[index].isUp {
             if peers[index].newest != nil { markUp(index, now) }
         } else {
@@ -445,11 +469,23 @@ extension ControlCore {
         if peers[index].isUp && peers[index].newest == nil { markDown(index, now) }
     }
 
+    /// Nothing comes from the peer itself any longer; others may carry.
+    mutating func loseDirect(_ index: Int, _ now: Instant) {
+        guard peers[index].isRelayUsed else { return markDown(index, now) }
+        let silence = lastHeard(index).map { now - $0 } ?? .zero
+        peers[index].isDirect = false
+        peers[index].path.stop()
+        handleNeighbourDown(index, now)
+        actions.append(.log(.directLost(peers[index].name, silentFor: silence / 1_000_000 * 1_000_000)))
+    }
+
     mutating func markDown(_ index: Int, _ now: Instant) {
         let silence = lastHeard(index).map { now - $0 } ?? .zero
         peers[index].isUp = false
+        peers[index].isDirect = false
         peers[index].attempts = 0
         peers[index].path.stop()
+        leaveRelay(index, now)
         command(.setPeer(PeerIndex(index), isUp: false))
         handlePeerDown(index, now)
         actions.append(.log(.peerDown(peers[index].name, silentFor: silence / 1_000_000 * 1_000_000)))

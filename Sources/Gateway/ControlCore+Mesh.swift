@@ -165,6 +165,8 @@ extension ControlCore {
         let key = signed.pass.key
         if let configured = peers.firstIndex(where: { $0.key == key }) {
             peers[configured].site = site
+            peers[configured].label =
+                UInt32.random(in: 0 ... .max, using: &random) & ~0xFFF | UInt32(configured * StreamIdentifier.slotsPerPeer)
             mesh?.places[site] = configured
             return configured
         }
@@ -180,6 +182,7 @@ extension ControlCore {
             paths: configuration.paths, at: now)
         state.site = site
         state.generation = peers[index].generation
+        state.label = UInt32.random(in: 0 ... .max, using: &random) & ~0xFFF | UInt32(index * StreamIdentifier.slotsPerPeer)
         state.candidates = Array((mesh?.gossip.addresses(of: site) ?? []).prefix(PeerState.candidateLimit))
         if !state.candidates.isEmpty { state.nextInitiation = now }
         peers[index] = state
@@ -244,23 +247,42 @@ extension ControlCore {
 
     mutating func handleMemberUp(_ index: Int, _ now: Instant) {
         guard let site = peers[index].site, mesh != nil else { return }
-        mesh?.gossip.handleNeighbourUp(site, at: now)
-        mesh?.meters[site] = LinkMeter()
-        mesh?.datagrams[site] = nil
-        if let endpoint = peers[index].endpoint {
-            _ = peers[index].channel.send(MeshMessage.encodeObserved(endpoint), at: now)
-        }
+        handleNeighbourUp(index, now)
         let peer = PeerIndex(index)
         snooper.handleStreamBegan(by: peer)
         snooper.handleFacts(facts(of: site), from: peer, at: now)
         snooper.handleAllTold(by: peer, at: now)
     }
 
-    mutating func handleMemberDown(_ index: Int, _ now: Instant) {
+    /// A member that is up is reached itself: what we know is compared.
+    mutating func handleNeighbourUp(_ index: Int, _ now: Instant) {
+        guard let site = peers[index].site, mesh != nil, peers[index].isDirect else { return }
+        // Whoever begins anew has forgotten what it carried.
+        handleNeighbourLost(index, now)
+        mesh?.gossip.handleNeighbourUp(site, at: now)
+        mesh?.meters[site] = LinkMeter()
+        mesh?.datagrams[site] = nil
+        if let endpoint = peers[index].endpoint { mesh?.relays.tell(.observed(endpoint), to: index) }
+    }
+
+    mutating func handleNeighbourDown(_ index: Int, _ now: Instant) {
         guard let site = peers[index].site, mesh != nil else { return }
         mesh?.gossip.handleNeighbourDown(site, at: now)
         mesh?.meters[site] = nil
         mesh?.gossip.set(.link(site), nil, at: now)
+        handleNeighbourLost(index, now)
+    }
+
+    mutating func handleHeardRouted(_ index: Int, _ now: Instant) {
+        guard peers[index].newest != nil, !peers[index].isUp else { return }
+        chooseWay(index, now)
+    }
+
+    /// A link is suspect, or is no longer: it is told at once, and the ways may change.
+    mutating func noteDoubt(_ index: Int, _ now: Instant) {
+        guard let site = peers[index].site, mesh != nil else { return }
+        tellLink(index, site, now)
+        mesh?.relays.noteChange(at: now)
     }
 
     /// What a member is known to want.
@@ -275,15 +297,20 @@ extension ControlCore {
     /// A message of a member's channel. False for one that is not the mesh's.
     mutating func handleMeshMessage(_ message: [UInt8], _ index: Int, _ now: Instant) -> Bool {
         guard let site = peers[index].site, mesh != nil else { return false }
-        if let endpoint = MeshMessage.parseObserved(message) {
-            mesh?.noteObserved(endpoint, at: now)
+        if RouteMessage.isKind(of: message) {
+            handleRouteMessage(message, index, now)
             return true
         }
         return mesh?.gossip.handleMessage(message, from: site, at: now) ?? false
     }
 
-    mutating func handleMemberRoundTrip(_ index: Int, _ sample: Interval) {
-        if let site = peers[index].site { mesh?.meters[site]?.handleRoundTrip(sample) }
+    mutating func handleMemberRoundTrip(_ index: Int, _ sample: Interval, _ now: Instant) {
+        guard let site = peers[index].site else { return }
+        let isFirst = mesh?.meters[site]?.measure == nil
+        mesh?.meters[site]?.handleRoundTrip(sample)
+        guard isFirst else { return }
+        tellLink(index, site, now)
+        mesh?.relays.noteChange(at: now)
     }
 
     // MARK: The operator
@@ -341,7 +368,7 @@ extension ControlCore {
 
     private mutating func measureLinks(_ now: Instant) {
         for index in peers.indices {
-            guard let site = peers[index].site, peers[index].isUp else { continue }
+            guard let site = peers[index].site, peers[index].isUp, peers[index].isDirect else { continue }
             let layout = mailbox.layout
             func total(_ counter: PeerCounter) -> UInt64 {
                 let place = layout.index(PeerIndex(index), counter)
@@ -378,11 +405,16 @@ extension ControlCore {
             switch change.topic {
             case .pass: if change.value != nil { place(change.owner, now) }
             case .address: noteAddresses(of: change.owner, now)
+            case .link: mesh?.relays.noteChange(at: now)
             default:
                 guard let key = change.topic.factKey, let index = mesh?.places[change.owner], peers[index].isUp else { break }
                 mesh?.factVersion &+= 1
                 told[index, default: []].append(Fact(key, version: mesh?.factVersion ?? 0, change.value?.factValue))
             }
+        }
+        if let generation = mesh?.gossip.ownLinksGeneration, generation != mesh?.relays.ownLinks {
+            mesh?.relays.ownLinks = generation
+            mesh?.relays.noteChange(at: now)
         }
         for index in told.keys.sorted() { snooper.handleFacts(told[index] ?? [], from: PeerIndex(index), at: now) }
         if let generation = mesh?.gossip.snapshotGeneration, generation != mesh?.lookedAt {

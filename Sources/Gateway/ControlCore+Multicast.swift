@@ -80,7 +80,7 @@ extension ControlCore {
         peers[index].channel.forget(at: now)
         peers[index].feed.stop()
         peers[index].retelling.cancel()
-        handleMemberDown(index, now)
+        handleNeighbourDown(index, now)
         handleBegan(index, now)
         snooper.handlePeerDown(PeerIndex(index), at: now)
     }
@@ -137,11 +137,14 @@ extension ControlCore {
                     peers[index].feed.restart(snooper.book)
                 }
             }
+            while peers[index].channel.hasRoom, let message = mesh?.relays.takeMessage(for: index) {
+                _ = peers[index].channel.send(message, at: now)
+            }
             while peers[index].channel.hasRoom, let message = streams.takeMessage(for: index) {
                 _ = peers[index].channel.send(message, at: now)
             }
             while peers[index].channel.hasRoom,
-                let message = isMember ? pollGossip(for: index, now) : peers[index].feed.pollMessage(snooper.book)
+                let message = isMember ? peers[index].isDirect ? pollGossip(for: index, now) : nil : peers[index].feed.pollMessage(snooper.book)
             {
                 _ = peers[index].channel.send(message, at: now)
             }

@@ -20,9 +20,19 @@ extension ControlCore {
     // MARK: The lanes say
 
     mutating func handleReply(_ index: Int, _ number: UInt32, after sample: Interval, _ now: Instant) {
-        guard index < peers.count else { return }
+        guard index < peers.count, number < PeerPath.tryNumbers else { return }
+        if number >= PeerPath.relayNumbers {
+            peers[index].relayPath.monitor.handleReply(to: number, after: sample)
+            if peers[index].relayPath.monitor.roundTrip != nil {
+                peers[index].relayPath.search.patience = peers[index].relayPath.monitor.patience
+                peers[index].relayPath.search.jitter = peers[index].relayPath.monitor.jitter ?? .zero
+            }
+            peers[index].relayPath.search.handleReply(to: number, at: now)
+            if peers[index].isRelayUsed { followRelay(index, now) }
+            return
+        }
         peers[index].path.monitor.handleReply(to: number, after: sample)
-        handleMemberRoundTrip(index, sample)
+        handleMemberRoundTrip(index, sample, now)
         if peers[index].path.monitor.roundTrip != nil {
             peers[index].path.search.patience = peers[index].path.monitor.patience
             peers[index].path.search.jitter = peers[index].path.monitor.jitter ?? .zero
@@ -34,13 +44,19 @@ extension ControlCore {
     }
 
     mutating func handleTooLong(_ index: Int, _ number: UInt32, _ now: Instant) {
-        guard index < peers.count else { return }
+        guard index < peers.count, number < PeerPath.tryNumbers else { return }
+        if number >= PeerPath.relayNumbers { return peers[index].relayPath.search.handleTooLong(number, at: now) }
         peers[index].path.search.handleTooLong(number, at: now)
         followSearch(index, now)
     }
 
     mutating func handleDataTooLong(_ index: Int, _ size: Int, _ now: Instant) {
         guard index < peers.count else { return }
+        if peers[index].isRelayUsed {
+            peers[index].relayPath.search.handleDataTooLong(size, at: now)
+            peers[index].relayPath.forgetTold()
+            return followRelay(index, now)
+        }
         peers[index].path.search.handleDataTooLong(size, at: now)
         // The lane uses smaller ones by itself, and may have gone below what is known.
         peers[index].path.forgetTold()
@@ -61,6 +77,7 @@ extension ControlCore {
         noteHeard(index)
         guard peers[index].path.isSuspect, peers[index].path.monitor.heard > before else { return }
         peers[index].path.isSuspect = false
+        noteDoubt(index, now)
         peers[index].path.search.handleDoubt(at: now)
         let silence = peers[index].path.monitor.heard - before
         actions.append(.log(.peerRecovered(peers[index].name, silentFor: silence.milliseconds)))
@@ -83,7 +100,7 @@ extension ControlCore {
     /// What is due on the path to a peer, and whether the peer is still there.
     mutating func checkPath(_ index: Int, _ now: Instant) {
         resolveIfDue(index, now)
-        guard peers[index].isUp else { return }
+        guard peers[index].isUp, peers[index].isDirect else { return }
         handleSign(index, now)
         switch peers[index].path.monitor.verdict(at: now) {
         case .alive: break
@@ -91,8 +108,9 @@ extension ControlCore {
             peers[index].path.isSuspect = true
             let silence = now - peers[index].path.monitor.heard
             actions.append(.log(.peerSuspect(peers[index].name, silentFor: silence.milliseconds)))
+            noteDoubt(index, now)
         case .suspect: break
-        case .down: return markDown(index, now)
+        case .down: return loseDirect(index, now)
         }
         if peers[index].path.search.nextTimeout <= now || peers[index].path.monitor.isProbeDue(at: now) {
             peers[index].path.search.handleTimeout(isBusy: isBusy(index), at: now)
@@ -102,7 +120,7 @@ extension ControlCore {
 
     func pathTimeout(of peer: PeerState) -> Instant {
         let resolve = peer.hasAddress ? peer.path.resolveDue : .distantFuture
-        guard peer.isUp else { return resolve }
+        guard peer.isUp, peer.isDirect else { return resolve }
         return min(
             resolve, peer.path.search.nextTimeout, peer.path.monitor.nextTimeout(isSuspect: peer.path.isSuspect))
     }
@@ -126,14 +144,14 @@ extension ControlCore {
 
     /// Probes that are due, and what the search has found out.
     private mutating func followSearch(_ index: Int, _ now: Instant) {
-        guard peers[index].isUp else { return }
+        guard peers[index].isUp, peers[index].isDirect else { return }
         for _ in 0..<ControlCore.probeBudget {
             guard let (number, size) = peers[index].path.pollProbe(at: now) else { break }
             // Only one lane asks: what it hears of the path is true of all.
             let losses = UInt8(truncatingIfNeeded: peers[index].path.search.losses)
-            command(.probe(PeerIndex(index), number: number, size: UInt16(clamping: size), losses: losses), to: 0)
+            command(.probe(PeerIndex(index), number: number, size: UInt16(clamping: size), losses: losses, isRouted: false), to: 0)
         }
-        if let size = peers[index].path.takeSize() { command(.setPath(PeerIndex(index), size: UInt16(clamping: size))) }
+        if !peers[index].isRelayUsed, let size = peers[index].path.takeSize() { command(.setPath(PeerIndex(index), size: UInt16(clamping: size))) }
         let (size, logged) = (peers[index].path.search.size, peers[index].path.loggedSize)
         let isFound = peers[index].path.search.state == .complete || peers[index].path.search.state == .error
         if size != logged && (isFound || size < logged) {

@@ -180,7 +180,7 @@ extension ControlCore {
     /// Which audiences are worth a stream: all that are there, for what is flooded, then those that groups have.
     private mutating func lookAtAudiences(_ now: Instant) {
         var present = PeerSet.none
-        for index in peers.indices where peers[index].isUp && streams.shareable.contains(PeerIndex(index)) {
+        for index in peers.indices where peers[index].isUp && !peers[index].isRelayUsed && streams.shareable.contains(PeerIndex(index)) {
             present.insert(PeerIndex(index))
         }
         streams.lookDue = present.count > 1 ? now + StreamControl.lookInterval : .distantFuture

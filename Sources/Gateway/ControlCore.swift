@@ -250,9 +250,10 @@ public struct ControlCore: Sendable {
 
     private mutating func handle(_ event: LaneEvent, of lane: Int, _ now: Instant) {
         switch event {
-        case .confirmed(let peer, let stream, let endpoint):
-            handleConfirmed(peer.index, stream, endpoint, now)
-            command(.confirm(stream: stream, at: endpoint), butNot: lane)
+        case .confirmed(let peer, let stream, let endpoint, let isRouted):
+            handleConfirmed(peer.index, stream, isRouted ? .relayed(peer.index) : endpoint, now)
+            command(.confirm(stream: stream, at: endpoint, isRouted: isRouted), butNot: lane)
+        case .heardRouted(let peer, _): handleHeardRouted(peer.index, now)
         case .heard(let peer, let instant, let endpoint):
             let former = peers[peer.index].endpoint
             handleHeard(peer.index, instant, endpoint, now)
@@ -317,6 +318,7 @@ public struct ControlCore: Sendable {
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
         handleMeshTimeout(now)
+        handleRelayTimeout(now)
         handleMulticastTimeout(now)
         drive(at: now)
         flushCommands()
@@ -330,7 +332,7 @@ public struct ControlCore: Sendable {
             if let waiting = peer.waiting { next = min(next, waiting.expires) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
-            next = min(next, pathTimeout(of: peer))
+            next = min(next, pathTimeout(of: peer), relayTimeout(of: peer))
         }
         next = min(next, streams.nextTimeout)
         return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero

@@ -39,6 +39,12 @@ public enum GatewayEvent: Sendable, Hashable {
     case foreignMesh(from: Endpoint, suppressed: Int)
     case badPass(String, from: Endpoint, suppressed: Int)
     case helloUnanswered(String, endpoint: Endpoint, attempts: Int)
+    /// A member is reached through others.
+    case relayed(String, through: String)
+    /// A member that others carried to is reached itself again.
+    case direct(String)
+    /// A member that others carry to is not reached itself any longer.
+    case directLost(String, silentFor: Interval)
     /// What is wrong with our own pass.
     case ownPass(String)
     case passEnds(days: UInt64, until: String)
@@ -52,7 +58,7 @@ public enum GatewayEvent: Sendable, Hashable {
             .replayedInitiation, .clockBack, .neverConfirmed, .annexMissing, .underLoad, .rateLimited:
             .warning
         case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .ownPass: .error
-        case .memberKnown: .notice
+        case .memberKnown, .relayed, .direct, .directLost: .notice
         case .memberGone, .meshFull, .foreignMesh, .badPass, .helloUnanswered, .passEnds: .warning
         case .multicast(let event): event.level
         }
@@ -125,6 +131,10 @@ public enum GatewayEvent: Sendable, Hashable {
         case .helloUnanswered(let name, let endpoint, let attempts):
             "\(name) at \(endpoint) has not answered \(attempts) hellos: check its address, that it runs, and that its "
                 + "mesh.authority is ours"
+        case .relayed(let name, let others): "peer \(name) is reached through \(others)"
+        case .direct(let name): "peer \(name) is reached itself again"
+        case .directLost(let name, let silence):
+            "peer \(name) is not reached itself any longer, after \(silence) of silence; others carry"
         case .ownPass(let problem): "this gateway's own pass does not count: \(problem)"
         case .passEnds(let days, let until):
             days == 0

@@ -39,6 +39,10 @@ public struct RouteInstallation: Sendable, BitwiseCopyable {
     public var origin: PeerIndex
     /// The one peer that its datagrams are taken from.
     public var upstream: PeerIndex
+    /// Where they came from before.
+    public var former: PeerIndex?
+    /// Whether it is a pair's: the identifier stands for all whose low four bits differ.
+    public var isPair = false
     /// Peers that they are forwarded to.
     public var nextHops = PeerSet.none
     /// What opens them, and where: `nil` where this site only forwards.

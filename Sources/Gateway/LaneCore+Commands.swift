@@ -23,12 +23,14 @@ extension LaneCore {
             case .listMACs(let token):
                 listing = MACListing(token: token)
                 scheduleTimeout(at: now)
-            case .confirm(let stream, let endpoint): noteConfirmed(stream, endpoint)
+            case .confirm(let stream, let endpoint, let isRouted): noteConfirmed(stream, endpoint, isRouted)
             case .move(let peer, let endpoint): move(peer, to: endpoint)
             case .sighted(let entry): bridge.macs.adopt(entry, at: now)
             case .forgetVLAN(let vlan): bridge.forgetVLAN(vlan)
-            case .probe(let peer, let number, let size, let losses):
-                queueProbe(to: peer, number, size: Int(size), losses: losses)
+            case .probe(let peer, let number, let size, let losses, let isRouted):
+                queueProbe(to: peer, number, size: Int(size), losses: losses, isRouted: isRouted)
+            case .tryPlace(let peer, let number, let endpoint): queueTry(to: peer, number, at: endpoint)
+            case .setVia(let peer, let via): setVia(peer, via)
             case .setPath(let peer, let size):
                 if peer.index < configuration.peers { bridge.links[peer.index].setPath(Int(size)) }
                 bridge.groups.isStale = true
@@ -90,10 +92,10 @@ extension LaneCore {
     }
 
     /// Another lane has heard under the session: the other side holds the keys.
-    private mutating func noteConfirmed(_ stream: UInt32, _ endpoint: Endpoint) {
+    private mutating func noteConfirmed(_ stream: UInt32, _ endpoint: Endpoint, _ isRouted: Bool) {
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream, !sessions[slot].isConfirmed else { return }
-        beginSealing(slot, endpoint)
+        beginSealing(slot, isRouted ? bridge.links[sessions[slot].peer.index].endpoint : endpoint)
     }
 
     private mutating func move(_ peer: PeerIndex, to endpoint: Endpoint) {

@@ -14,6 +14,10 @@ struct ProbeOutbox: ~Copyable {
         var probe = ProbeRecord(.request, number: 0)
         /// Octets of the IP packet; 0: as short as can be.
         var packet = 0
+        /// Whether others carry it.
+        var isRouted = false
+        /// Where to, if not to where the peer is.
+        var place: Endpoint?
     }
 
     /// One that is sealed and waits to be sent.
@@ -22,6 +26,8 @@ struct ProbeOutbox: ~Copyable {
         var number: UInt32?
         var offset = 0
         var count = 0
+        var isRouted = false
+        var place: Endpoint?
     }
 
     struct Stamp: BitwiseCopyable {
@@ -51,9 +57,11 @@ struct ProbeOutbox: ~Copyable {
 
     var isWaiting: Bool { waiting > 0 }
 
-    mutating func queue(_ probe: ProbeRecord, to peer: PeerIndex, packet: Int) {
+    mutating func queue(
+        _ probe: ProbeRecord, to peer: PeerIndex, packet: Int, isRouted: Bool = false, place: Endpoint? = nil
+    ) {
         guard waiting < ProbeOutbox.limit else { return }
-        pending[waiting] = Pending(peer: peer, probe: probe, packet: packet)
+        pending[waiting] = Pending(peer: peer, probe: probe, packet: packet, isRouted: isRouted, place: place)
         waiting &+= 1
     }
 
@@ -65,14 +73,16 @@ struct ProbeOutbox: ~Copyable {
             if packet > 0 { probe.size = UInt16(clamping: links[peer.index].payload(ofPacket: packet)) }
             let count = probe.datagramSize
             guard sealed < ProbeOutbox.limit, used &+ count <= storage.count else { break }
+            let (isRouted, at) = (pending[index].isRouted, pending[index].place)
             var datagram = storage.mutableBytes(at: used, count: count)
-            guard links[peer.index].seal(probe, into: &datagram, at: now) else { continue }
+            guard links[peer.index].seal(probe, isRouted: isRouted, into: &datagram, at: now) else { continue }
             let isRequest = probe.direction == .request
             if isRequest {
                 let place = peer.index &* ProbeOutbox.stampsPerPeer &+ Int(probe.number) % ProbeOutbox.stampsPerPeer
                 stamps[place] = Stamp(number: probe.number, sent: now)
             }
-            sealedOnes[sealed] = Sealed(peer: peer, number: isRequest ? probe.number : nil, offset: used, count: count)
+            sealedOnes[sealed] = Sealed(
+                peer: peer, number: isRequest ? probe.number : nil, offset: used, count: count, isRouted: isRouted, place: at)
             sealed &+= 1
             used &+= count
         }
@@ -91,6 +101,8 @@ struct ProbeOutbox: ~Copyable {
     func peer(at index: Int) -> PeerIndex { sealedOnes[index].peer }
     func number(at index: Int) -> UInt32? { sealedOnes[index].number }
     func count(at index: Int) -> Int { sealedOnes[index].count }
+    func isRouted(at index: Int) -> Bool { sealedOnes[index].isRouted }
+    func place(at index: Int) -> Endpoint? { sealedOnes[index].place }
 
     @_lifetime(borrow self)
     func bytes(at index: Int) -> RawSpan {
@@ -106,9 +118,15 @@ struct ProbeOutbox: ~Copyable {
 
 extension LaneCore {
     /// Control wants to know.
-    mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int, losses: UInt8) {
+    mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int, losses: UInt8, isRouted: Bool) {
         guard peer.index < configuration.peers, bridge.links[peer.index].hasSender else { return }
-        probes.queue(ProbeRecord(.request, losses: losses, number: number), to: peer, packet: size)
+        probes.queue(ProbeRecord(.request, losses: losses, number: number), to: peer, packet: size, isRouted: isRouted)
+    }
+
+    /// Control wants to know whether the peer is reached at this place.
+    mutating func queueTry(to peer: PeerIndex, _ number: UInt32, at place: Endpoint) {
+        guard peer.index < configuration.peers, bridge.links[peer.index].hasSender else { return }
+        probes.queue(ProbeRecord(.request, losses: 0, number: number), to: peer, packet: 0, place: place)
     }
 
     /// A peer's record. `datagram` is how many octets its datagram's text has.
@@ -120,7 +138,9 @@ extension LaneCore {
             noteProbeLosses(peer, probe.losses)
             // One that says that it is longer than it is confirms nothing.
             let isWhole = datagram &+ SealedLayout.overhead >= Int(probe.size)
-            if isWhole && bridge.links[peer.index].hasSender { probes.queue(probe.reply, to: peer, packet: 0) }
+            if isWhole && bridge.links[peer.index].hasSender {
+                probes.queue(probe.reply, to: peer, packet: 0, isRouted: cameRouted)
+            }
         case .reply:
             guard let sent = probes.takeStamp(peer, probe.number) else { return }
             report(.probeAnswered(peer, number: probe.number, after: now - sent))
@@ -145,8 +165,10 @@ extension LaneCore {
         precondition(index < probes.sealed)
         let peer = probes.peer(at: index)
         let count = probes.count(at: index)
+        let here = bridge.links[peer.index].endpoint
+        let endpoint = probes.place(at: index) ?? (probes.isRouted(at: index) ? bridge.destination(peer.index) : here)
         return Transmit(
-            peer: peer, endpoint: bridge.links[peer.index].endpoint, segmentSize: count, byteCount: count,
+            peer: peer, endpoint: endpoint, segmentSize: count, byteCount: count,
             trafficClass: .control, octet: configuration.classes.controlOctet, probe: probes.number(at: index))
     }
 

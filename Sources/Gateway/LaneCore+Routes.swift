@@ -32,15 +32,30 @@ extension LaneCore {
         _ datagram: inout MutableRawSpan, _ source: Endpoint, _ congestion: Congestion, _ stream: UInt32, _ counter: UInt64,
         _ origin: Int, _ now: Instant
     ) {
-        let number = routes.find(stream)
+        var number = routes.find(stream)
+        if number < 0 {
+            // One of a pair's: its route has none of the low bits, which tell its sessions apart.
+            number = routes.find(stream & ~UInt32(StreamIdentifier.slotsPerPeer - 1))
+            if number >= 0 && !routes.routes[number].isPair { number = -1 }
+        }
         guard number >= 0, origin < routes.routes[number].origins else { return bridge.counters.add(.unknownStream) }
         let lane = origins.lane(of: origin)
         if lane != configuration.lane { return cross(datagram.bytes, from: source, congestion, to: Int(lane)) }
         let upstream = routes.routes[number].upstream
-        guard bridge.links[upstream.index].endpoint == source else { return bridge.counters.add(.wrongUpstream) }
+        guard bridge.links[upstream.index].endpoint == source || isFormer(number, source) else {
+            return bridge.counters.add(.wrongUpstream)
+        }
+        if routes.routes[number].isPair && routes.routes[number].isLocal {
+            return openPair(&datagram, congestion, stream, counter, origin, source, now)
+        }
         if routes.routes[number].place >= 0 {
             open(&datagram, of: routes.routes[number], congestion, counter, origin, now)
         }
+    }
+
+    /// Whether it comes from where the route's datagrams came from before.
+    private func isFormer(_ number: Int, _ source: Endpoint) -> Bool {
+        bridge.links[routes.routes[number].former.index].endpoint == source
     }
 
     private mutating func open(
@@ -78,6 +93,9 @@ extension LaneCore {
         var entry = RouteTable.Route(
             stream: route.stream, origin: route.origin, upstream: route.upstream, nextHops: route.nextHops,
             origins: Int(route.lanes))
+        entry.former = route.former ?? route.upstream
+        entry.isPair = route.isPair
+        entry.isLocal = route.local != nil || (route.isPair && route.nextHops.isEmpty)
         if let local = route.local {
             guard local.place >= 0, local.place < GroupLimits.places(peers: configuration.peers) else { return }
             entry.place = local.place

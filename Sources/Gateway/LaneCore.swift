@@ -116,7 +116,9 @@ public struct LaneCore: ~Copyable {
     let crossingQueues: LaneCrossings?
     private let outbound: ByteQueue
     private let board: CounterBoard
-    private let heard: CounterBoard
+    let heard: CounterBoard
+    /// Whether what is being unpacked came through others.
+    var cameRouted = false
     var sessions: FixedArray<ReceiveSession>
     /// For each session, then for each lane of the other side whose datagrams come to this lane. Behind them the same for
     /// routed streams, by place.
@@ -297,8 +299,9 @@ public struct LaneCore: ~Copyable {
         let isNewest = noteCounter(counter, place, peer)
         bridge.counters.add(peer, .datagramsIn)
         bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
-        if !sessions[slot].isConfirmed { confirm(slot, source) }
+        if !sessions[slot].isConfirmed { confirm(slot, source, isRouted: false) }
         noteHeard(slot, isNewest, source, now)
+        cameRouted = false
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
         let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
         unpackOpened(&datagram, peer, stretch, congestion)
@@ -342,13 +345,13 @@ public struct LaneCore: ~Copyable {
     }
 
     /// The other side has shown that it holds an installed session's keys: seal with them from here on.
-    private mutating func confirm(_ slot: Int, _ source: Endpoint) {
+    mutating func confirm(_ slot: Int, _ source: Endpoint, isRouted: Bool) {
         let peer = sessions[slot].peer
         // Control has to know; if it cannot be told, the next datagram is the first.
-        guard events.push(.confirmed(peer, stream: sessions[slot].stream, at: source)) else {
+        guard events.push(.confirmed(peer, stream: sessions[slot].stream, at: source, isRouted: isRouted)) else {
             return bridge.counters.add(.puntQueueFull)
         }
-        beginSealing(slot, source)
+        beginSealing(slot, isRouted ? bridge.links[peer.index].endpoint : source)
     }
 
     /// Seals with a session's keys from here on, if it was not done before.
@@ -484,7 +487,7 @@ public struct LaneCore: ~Copyable {
         let run = bridge.runs[index]
         let (link, peer) = (Int(run.link), Int(run.peer))
         return Transmit(
-            peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[link].datagramSize,
+            peer: PeerIndex(peer), endpoint: bridge.destination(peer), segmentSize: bridge.links[link].datagramSize,
             byteCount: bridge.links[link].finishedBytes(run.trafficClass), trafficClass: run.trafficClass,
             octet: bridge.classes.outerOctet(run.trafficClass, bridge.links[link].mark(run.trafficClass)))
     }

@@ -15,10 +15,13 @@ import Tunnels
 /// From a lane to control.
 public enum LaneEvent: Sendable, BitwiseCopyable {
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
-    case confirmed(PeerIndex, stream: UInt32, at: Endpoint)
+    /// `isRouted`: it came through others, and `at` is where the last of them is.
+    case confirmed(PeerIndex, stream: UInt32, at: Endpoint, isRouted: Bool)
     /// Something authentic came from the peer; said at most twice a keepalive interval.
     /// `from` is where the peer is: the lane sends there.
     case heard(PeerIndex, at: Instant, from: Endpoint)
+    /// The same of what came through others.
+    case heardRouted(PeerIndex, at: Instant)
     /// The key towards the peer has sealed as many datagrams as it should.
     case renewalDue(PeerIndex)
     /// One row of the MAC table, asked for by `listMACs`.
@@ -101,7 +104,7 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case setPlace(PeerIndex, isTaken: Bool)
     case listMACs(token: UInt32)
     /// Another lane has heard from the other side under a session, and from where.
-    case confirm(stream: UInt32, at: Endpoint)
+    case confirm(stream: UInt32, at: Endpoint, isRouted: Bool)
     /// Another lane has heard the peer elsewhere.
     case move(PeerIndex, to: Endpoint)
     /// Another lane has seen a host.
@@ -109,7 +112,11 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
     case forgetVLAN(VLAN)
     /// Send a probe: an IP packet of `size` octets, or as short as can be where that is 0. `losses` as in `ProbeRecord`.
-    case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8)
+    case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8, isRouted: Bool)
+    /// Send a short probe to where the peer may be reached itself.
+    case tryPlace(PeerIndex, number: UInt32, Endpoint)
+    /// What is for the peer goes through another one; `nil`: to itself.
+    case setVia(PeerIndex, PeerIndex?)
     /// The path to the peer carries packets of so many octets.
     case setPath(PeerIndex, size: UInt16)
     /// Seal what is for a group's audience with this stream from here on, once for all.
@@ -126,7 +133,8 @@ public final class LaneMailbox: Sendable {
     public let events: SPSCQueue<LaneEvent>
     public let commands: SPSCQueue<LaneCommand>
     public let board: CounterBoard
-    /// For each peer when something authentic last came from it, in nanoseconds: said at once, and never lost in a queue.
+    /// For each peer when something authentic last came from it, in nanoseconds: said at once, and never lost in a queue. Then
+    /// for each peer the same of what came through others.
     let heard: CounterBoard
     public let layout: CounterLayout
     /// Lane to control: datagrams of the handshake's kinds, as they came.
@@ -190,6 +198,6 @@ public final class LaneMailbox: Sendable {
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)
         board = CounterBoard(count: layout.count)
-        heard = CounterBoard(count: peers)
+        heard = CounterBoard(count: 2 * peers)
     }
 }

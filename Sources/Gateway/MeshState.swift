@@ -52,6 +52,7 @@ struct MeshState: Sendable {
     var parts = HelloParts()
     /// The place of each member among the peers.
     var places: [SiteID: Int] = [:]
+    var relays: RelayBook
     /// Of each neighbour.
     var meters: [SiteID: LinkMeter] = [:]
     /// Datagrams of each neighbour that had come and been lost at the last look.
@@ -88,6 +89,7 @@ struct MeshState: Sendable {
                 break
             } catch { continue }
         }
+        relays = RelayBook(site: gossip.site, at: now)
         ownProblem = gossip.setPass(configuration.pass, at: now)
         seeds = configuration.seeds.map { Seed(name: $0, due: .distantFuture, resolveDue: now) }
         nextLook = now
@@ -97,7 +99,7 @@ struct MeshState: Sendable {
     }
 
     var nextTimeout: Instant {
-        var next = min(nextLook, gossip.nextTimeout)
+        var next = min(nextLook, gossip.nextTimeout, relays.nextTimeout)
         for seed in seeds { next = min(next, seed.due, seed.resolveDue) }
         return next
     }
@@ -158,26 +160,5 @@ extension MeshValue {
         case .unregistered: .unregistered
         case .point, .pass, .address, .link, .other: nil
         }
-    }
-}
-
-/// What members tell each other over their control channels beside gossip: where one sees the other.
-enum MeshMessage {
-    private static let observed: UInt8 = 0x20
-
-    static func encodeObserved(_ endpoint: Endpoint) -> [UInt8] {
-        [observed] + octets(endpoint.high) + octets(endpoint.low) + octets(endpoint.port)
-    }
-
-    static func parseObserved(_ bytes: [UInt8]) -> Endpoint? {
-        guard bytes.count >= 19, bytes[0] == observed else { return nil }
-        func number(_ range: Range<Int>) -> UInt64 { bytes[range].reduce(0) { $0 << 8 | UInt64($1) } }
-        let (high, low) = (number(1..<9), number(9..<17))
-        let endpoint = Endpoint(high: high, low: low, port: UInt16(truncatingIfNeeded: number(17..<19)))
-        return endpoint.port > 0 && IPAddress(high: high, low: low).isUnicast ? endpoint : nil
-    }
-
-    private static func octets<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
-        (0..<MemoryLayout<T>.size).reversed().map { UInt8(truncatingIfNeeded: value >> T(8 * $0)) }
     }
 }

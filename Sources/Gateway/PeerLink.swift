@@ -35,7 +35,10 @@ struct PeerLink: ~Copyable {
     private(set) var session: UInt32 = 0
     /// That session's generation; sessions of lower ones seal no more.
     private(set) var generation: UInt64 = 0
+    /// Where it was last heard from itself.
     private(set) var endpoint = Endpoint(high: 0, low: 0, port: 0)
+    /// The peer that carries for us, where it is reached through others; -1 where it is reached itself.
+    private(set) var via = -1
     /// What the path carries, as far as it is known, and the most that is ever tried: octets of IP packets.
     private var pathMTU: Int
     private let bound: Int
@@ -47,6 +50,8 @@ struct PeerLink: ~Copyable {
     var sent = Instant.zero
     /// When control was last told that it was heard.
     var reported = Instant.zero
+    /// The same of what came through others.
+    var reportedRouted = Instant.zero
     /// When something authentic last came from it.
     var heard = Instant.zero
     /// The newest session that it was heard under: where datagrams of older ones come from is of no account.
@@ -80,12 +85,22 @@ struct PeerLink: ~Copyable {
     func finished(_ trafficClass: TrafficClass) -> RawSpan { packer.finished(trafficClass) }
 
     /// From here on, seals with `sender`. What was packed before is sealed with the key that it was packed for.
+    private static func flags(isRouted: Bool) -> UInt8 { isRouted ? SealedLayout.routed | SealedLayout.hopLimit : 0 }
+
+    /// From the next datagrams on another peer carries for us, or (-1) none does.
+    mutating func setVia(_ peer: Int) {
+        sealPacked()
+        via = peer
+        if sender != nil { sender!.flags = PeerLink.flags(isRouted: peer >= 0) }
+    }
+
     mutating func install(_ sender: consuming StreamSender, session: UInt32, generation: UInt64, endpoint: Endpoint) {
         sealPacked()
         packer.open()
         self.session = session
         self.generation = generation
         self.sender = consume sender
+        setVia(via)
         move(to: endpoint)
     }
 
@@ -141,8 +156,9 @@ struct PeerLink: ~Copyable {
     func packet(ofPayload size: Int) -> Int { size + packetOverhead }
 
     /// Seals a probe's datagram. False when there is no sender or no counter.
-    mutating func seal(_ probe: ProbeRecord, into datagram: inout MutableRawSpan, at now: Instant) -> Bool {
-        guard sender != nil, sender!.seal(probe, into: &datagram) else { return false }
+    mutating func seal(_ probe: ProbeRecord, isRouted: Bool, into datagram: inout MutableRawSpan, at now: Instant) -> Bool {
+        let flags = PeerLink.flags(isRouted: isRouted)
+        guard sender != nil, sender!.seal(probe, flags: flags, into: &datagram) else { return false }
         sent = now
         return true
     }

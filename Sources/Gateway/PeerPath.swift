@@ -23,7 +23,10 @@ struct PeerPath: Sendable {
     var search: PathMTUSearch
     var isSuspect = false
     /// The next probe's.
-    private(set) var number: UInt32 = 0
+    private(set) var number: UInt32
+    /// Numbers from here on are of probes that others carry, and from `tryNumbers` on of those whose answers measure nothing.
+    static let relayNumbers: UInt32 = 1 << 31
+    static let tryNumbers: UInt32 = 3 << 30
     /// What the lanes were told last, in octets of IP packets.
     private(set) var toldSize: Int
     /// What the log has of it.
@@ -33,7 +36,8 @@ struct PeerPath: Sendable {
     /// Octets sent to the peer when the search was last driven.
     var bytesOut: UInt64 = 0
 
-    init(_ configuration: PathConfiguration, at now: Instant) {
+    init(_ configuration: PathConfiguration, firstNumber: UInt32 = 0, at now: Instant) {
+        number = firstNumber
         monitor = PathMonitor(suspect: configuration.suspect, down: configuration.down, at: now)
         search = PathMTUSearch(bound: configuration.largest, recheck: configuration.recheck)
         toldSize = PathMTUSearch.start(configuration.largest)
@@ -61,7 +65,7 @@ struct PeerPath: Sendable {
     mutating func pollProbe(at now: Instant) -> (number: UInt32, size: Int)? {
         guard let size = search.pollProbe(number: number, at: now) ?? (monitor.isProbeDue(at: now) ? 0 : nil) else { return nil }
         if size == 0 { monitor.handleProbe(number, at: now) }
-        defer { number &+= 1 }
+        defer { number = number & PeerPath.tryNumbers | (number &+ 1) & (1 << 30 - 1) }
         return (number, size)
     }
 

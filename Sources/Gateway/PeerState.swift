@@ -74,6 +74,20 @@ struct PeerState: Sendable {
     /// Where it was last heard from.
     var endpoint: Endpoint?
     var isUp = false
+    /// Whether it is reached itself; a peer without a pass is in no other way.
+    var isDirect = false
+    /// How it is reached through others, being opened or open, and the way before while the new one is not.
+    var relay: Relay?
+    var formerRelay: Relay?
+    /// Whether what is for it goes that way.
+    var isRelayUsed = false
+    /// Of the way through others.
+    var relayPath: PeerPath
+    /// What our streams for it have in common, and what its for us have; `nil` without a pass, and before the first session.
+    var label: UInt32?
+    var remoteLabel: UInt32?
+    /// The way that the log has spoken of.
+    var loggedWay: [SiteID] = []
     var lastHeard: Instant?
     /// Oldest first; at most `sessionLimit`.
     var sessions: [Session] = []
@@ -118,6 +132,7 @@ struct PeerState: Sendable {
 
     init(_ configuration: ControlConfiguration.Peer, paths: PathConfiguration, at now: Instant) {
         path = PeerPath(paths, at: now)
+        relayPath = PeerPath(paths, firstNumber: PeerPath.relayNumbers, at: now)
         name = configuration.name
         key = configuration.key
         hasAddress = configuration.hasAddress
@@ -126,6 +141,7 @@ struct PeerState: Sendable {
     /// A place for a member that may be found.
     init(vacantFrom now: Instant, paths: PathConfiguration) {
         path = PeerPath(paths, at: now)
+        relayPath = PeerPath(paths, firstNumber: PeerPath.relayNumbers, at: now)
         name = ""
         key = nil
         hasAddress = false

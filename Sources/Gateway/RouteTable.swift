@@ -10,6 +10,12 @@ struct RouteTable: ~Copyable {
         var stream: UInt32 = 0
         var origin = PeerIndex(0)
         var upstream = PeerIndex(0)
+        /// Where it came from before, and may still come from while the way changes; the same as `upstream` where there is none.
+        var former = PeerIndex(0)
+        /// Whether it is a pair's, whose sessions are told apart by the low bits of the identifier.
+        var isPair = false
+        /// Whether it ends here.
+        var isLocal = false
         var nextHops = PeerSet.none
         /// Which of the places for routed streams opens it; -1 where none does.
         var place = -1

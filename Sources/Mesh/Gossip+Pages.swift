@@ -123,7 +123,11 @@ extension Gossip {
             if case .link(let far) = fact.topic { owner.links[far] = nil }
         }
         owners[page.owner] = owner
-        if page.owner != site { for topic in changed { noteChange(page.owner, topic) } }
+        if page.owner != site {
+            for topic in changed { noteChange(page.owner, topic) }
+        } else if changed.contains(where: { if case .link = $0 { true } else { false } }) {
+            ownLinksGeneration &+= 1
+        }
     }
 
     /// Whether a signature may be checked for this neighbour; counts those that may not.

@@ -130,6 +130,8 @@ public struct Gossip: Sendable {
     public internal(set) var counters = GossipCounters()
     /// Grows when what `snapshot` holds of others has changed.
     public internal(set) var snapshotGeneration: UInt64 = 0
+    /// Grows when what our own page says of our links has changed.
+    public internal(set) var ownLinksGeneration: UInt64 = 0
 
     var owners: [SiteID: Owner] = [:]
     var graves: [SiteID: Grave] = [:]

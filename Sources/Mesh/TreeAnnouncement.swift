@@ -63,6 +63,14 @@ public struct TreeAnnouncement: Hashable, Sendable {
         self.nodes = nodes
     }
 
+    /// A way to one site: whoever is on it passes on to the next. `nil` for an empty one, or one that is too long.
+    public init?(chain: [SiteID]) {
+        guard !chain.isEmpty, chain.count <= Paths.hopLimit, Set(chain).count == chain.count else { return nil }
+        nodes = chain.enumerated().map { number, site in
+            Node(site: site, isMember: number == chain.count - 1, children: number == chain.count - 1 ? 0 : 1)
+        }
+    }
+
     private init(nodes: [Node]) { self.nodes = nodes }
 
     public var encoded: [UInt8] {

@@ -40,7 +40,7 @@ public struct StreamSender: ~Copyable {
     public let stream: UInt32
     public let originTag: UInt16
     /// Octet 1 of every datagram: `SealedLayout.routed` and a hop count, or 0.
-    public let flags: UInt8
+    public var flags: UInt8
     /// The next counter. Only ever grows; never reaches `limit`.
     public private(set) var counter: UInt64 = 0
     /// The key is to be renewed once this many datagrams have been sealed.

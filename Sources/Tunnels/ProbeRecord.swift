@@ -79,13 +79,14 @@ public struct ProbeRecord: Hashable, Sendable, BitwiseCopyable {
 extension StreamSender {
     /// Writes a probe's whole datagram and seals it; false, with nothing written, when no counter is left.
     /// Precondition: `datagram` has `probe.datagramSize` octets.
-    public mutating func seal(_ probe: ProbeRecord, into datagram: inout MutableRawSpan) -> Bool {
+    /// - Parameter flags: of its header, in place of the stream's.
+    public mutating func seal(_ probe: ProbeRecord, flags: UInt8, into datagram: inout MutableRawSpan) -> Bool {
         let count = datagram.byteCount
         precondition(count == probe.datagramSize)
         guard remaining > 0 else { return false }
         reserve()
         let counter = takeCounter()
-        datagram.store(head, at: 0)
+        datagram.store(head & ~(0xFF << 48) | UInt64(flags) << 48, at: 0)
         datagram.store(counter, at: SealedLayout.counter)
         // No record runs on from the datagram before.
         datagram.store(UInt16(0), at: SealedLayout.headerBytes)

@@ -70,7 +70,7 @@ import Testing
         late.withMutableRawSpan { lane.handleDatagram(&$0, from: GuardTests.source, at: .zero) }
         #expect(lane.bridge.links[0].session == stream(responded > initiated ? 1 : 2))
         var confirmed = 0
-        while let event = mailbox.events.pop() { if case .confirmed(_, stream(1), _) = event { confirmed += 1 } }
+        while let event = mailbox.events.pop() { if case .confirmed(_, stream(1), _, _) = event { confirmed += 1 } }
         #expect(confirmed == 1)
     }
 

@@ -149,3 +149,92 @@ struct MemberTests {
         #expect(mesh.runUntilMembersUp(limit: .seconds(15)) != nil)
     }
 }
+
+/// Members that reach each other through others.
+struct RelayTests {
+    /// A line: site 0 - 1 - 2 and so on, each knowing the one before; those inside may carry. Others are cut.
+    private func chain(_ count: Int, snooping: Bool = false, _ change: (inout SiteSetup) -> Void = { _ in }) -> VirtualMesh {
+        let setups = (0..<count).map { index in
+            var setup = snooping ? SiteSetup.snooping() : SiteSetup()
+            var mesh = MeshSetup(seeds: index == 0 ? [] : [index - 1])
+            mesh.mayRelay = index > 0 && index < count - 1
+            setup.mesh = mesh
+            change(&setup)
+            return setup
+        }
+        let mesh = VirtualMesh(setups)
+        for a in 0..<count { for b in (a + 1)..<count where b > a + 1 { mesh.setWire(a, b) { $0.isCut = true } } }
+        return mesh
+    }
+
+    @Test(arguments: 3...5) func theEndsOfALineReachEachOther(count: Int) throws {
+        let mesh = chain(count)
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        mesh.run(for: .seconds(1))
+        mesh.send(testFrame(to: .broadcast, from: host(1), number: 7), site: 0)
+        mesh.run(for: .milliseconds(100))
+        for site in 1..<count { #expect(mesh.sites[site].numbers() == [7], "site \(site)") }
+        // Known unicast back: through those between, which deliver nothing of it.
+        mesh.send(testFrame(to: host(1), from: host(9), number: 8), site: count - 1)
+        mesh.run(for: .milliseconds(100))
+        #expect(mesh.sites[0].numbers() == [8])
+        for site in 1..<(count - 1) { #expect(mesh.sites[site].numbers() == [7]) }
+        #expect(mesh.sites[0].events.contains { if case .relayed = $0.event { true } else { false } })
+    }
+
+    @Test func nobodyCarriesWithoutThePassThatAllowsIt() throws {
+        let mesh = chain(3) { $0.mesh?.mayRelay = false }
+        mesh.run(for: .seconds(30))
+        #expect(mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.state == .up)
+        #expect(mesh.sites[0].member(mesh.sites[2].identity.publicKey)?.state != .up)
+    }
+
+    /// Sessions are renewed over the way, and a numbered stream of frames crosses without loss.
+    @Test func renewalsThroughOthersLoseNothing() throws {
+        let mesh = chain(3) { $0.rekeyTime = .seconds(10) }
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        mesh.run(for: .seconds(2))
+        let began = mesh.now
+        for number in 0..<2_000 {
+            mesh.send(
+                testFrame(to: .broadcast, from: host(1), number: UInt32(number)), site: 0,
+                at: began + .milliseconds(Int64(number) * 20))
+        }
+        mesh.run(for: .seconds(45))
+        #expect(mesh.sites[2].numbers() == (0..<2_000).map { UInt32($0) })
+        #expect((mesh.sites[0].member(mesh.sites[2].identity.publicKey)?.handshakes ?? 0) >= 4)
+    }
+
+    /// The direct path dies while a feed crosses, and comes back: others carry in between.
+    @Test func theDirectPathDiesAndComesBack() throws {
+        let setups = (0..<3).map { index in
+            var setup = SiteSetup()
+            setup.mesh = MeshSetup(seeds: index == 0 ? [] : [0], mayRelay: index == 2)
+            return setup
+        }
+        let mesh = VirtualMesh(setups)
+        _ = try #require(mesh.runUntilMembersUp())
+        mesh.run(for: .seconds(3))
+        let began = mesh.now
+        for number in 0..<4_000 {
+            mesh.send(
+                testFrame(to: .broadcast, from: host(1), number: UInt32(number)), site: 0,
+                at: began + .milliseconds(Int64(number) * 10))
+        }
+        mesh.run(for: .seconds(5))
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .seconds(15))
+        let name = mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.name ?? "?"
+        #expect(mesh.sites[0].events.contains { $0.event == .relayed(name, through: "site2") })
+        mesh.setWire(0, 1) { $0.isCut = false }
+        mesh.run(for: .seconds(25))
+        #expect(mesh.sites[0].events.contains { $0.event == .direct(name) })
+        let numbers = mesh.sites[1].numbers()
+        #expect(Set(numbers).count == numbers.count, "nothing comes twice")
+        let lost = 4_000 - numbers.count
+        // A second and a bit at a hundred a second, and nothing at the way back.
+        #expect(lost < 115, "\(lost) lost")
+        #expect(mesh.sites[2].numbers().count == 4_000)
+        #expect(!mesh.sites[0].events.contains { if case .peerDown = $0.event { true } else { false } })
+    }
+}

@@ -1,0 +1,111 @@
+// What control knows of reaching members through others, and of carrying for them.
+
+import Basics
+import Mesh
+import Tunnels
+
+/// How one member is reached through others.
+struct Relay: Sendable {
+    /// From the neighbour that carries first to the member itself.
+    var hops: [SiteID]
+    /// The neighbour's place among the peers.
+    var via: Int
+    /// The member's streams without their low bits: what carriers know the route by.
+    var label: UInt32
+    var sequence: UInt32
+    var opened: Instant
+    /// Whether all on the way take what is sent.
+    var isReady = false
+    /// When it is opened anew, if it is not ready by then.
+    var retryDue: Instant
+
+    /// For everybody on the way to answer.
+    static let patience = Interval.seconds(2)
+}
+
+/// A stream of another site's that comes through here, or comes here through others.
+struct Transit: Sendable {
+    var opening: RouteOpening
+    /// The neighbour that it comes from, and the one that it came from before, for so long.
+    var upstream: Int
+    var former: Int?
+    var formerUntil = Instant.distantFuture
+    /// Those that it is passed on to.
+    var children: [Int]
+    /// Children that have not said that they are ready.
+    var waiting: Set<Int>
+    /// Whether the lanes have been told, and the neighbour that all are ready.
+    var isInstalled = false
+    var isTold = false
+    /// A group's stream that ends here: how it is opened. It is not installed before that is known.
+    var local: RouteInstallation.Local?
+
+    /// How long what was under way on the former way is still taken.
+    static let grace = Interval.seconds(5)
+    /// Streams that are carried or taken at once, and of one neighbour.
+    static let limit = 384
+    static let limitOfNeighbour = 256
+}
+
+/// The part of a mesh's state that is about ways.
+struct RelayBook: Sendable {
+    var paths: Paths
+    var topology: Topology
+    /// Of our own links, what the graph has been made of.
+    var ownLinks: UInt64 = 0
+    /// When the graph is looked at again; `nil` while nothing has changed.
+    var updateDue: Instant?
+    /// By stream.
+    var transits: [UInt32: Transit] = [:]
+    var sequence: UInt32 = 1
+    /// For each peer what it is still to be told, in order.
+    var messages: [Int: [[UInt8]]] = [:]
+    static let messageLimit = 1024
+    /// When the lanes are looked at, before neighbours are told.
+    var lanesDue = Instant.distantFuture
+    /// When members that are reached through others are tried themselves.
+    var tryDue: Instant
+    /// Handshakes of others that were passed on, and what was refused.
+    var carried: UInt64 = 0
+    var refused: UInt64 = 0
+
+    /// Several changes are looked at together.
+    static let settling = Interval.milliseconds(20)
+    static let tryInterval = Interval.seconds(5)
+
+    init(site: SiteID, at now: Instant) {
+        paths = Paths(source: site)
+        topology = Topology(sites: [], links: [])
+        tryDue = now + RelayBook.tryInterval
+    }
+
+    var nextTimeout: Instant {
+        var next = min(updateDue ?? .distantFuture, lanesDue, tryDue)
+        for transit in transits.values where transit.former != nil { next = min(next, transit.formerUntil) }
+        return next
+    }
+
+    mutating func noteChange(at now: Instant) { if updateDue == nil { updateDue = now + RelayBook.settling } }
+
+    mutating func tell(_ message: RouteMessage, to peer: Int) {
+        if messages[peer, default: []].count < RelayBook.messageLimit { messages[peer, default: []].append(message.encoded) }
+    }
+
+    mutating func takeMessage(for peer: Int) -> [UInt8]? {
+        guard let list = messages[peer], !list.isEmpty else { return nil }
+        return messages[peer]?.removeFirst()
+    }
+
+    mutating func nextSequence() -> UInt32 {
+        sequence &+= 1
+        return sequence
+    }
+}
+
+extension Endpoint {
+    /// Stands for a member that is reached through others, by its place: an address of the discard prefix (RFC 6666).
+    static func relayed(_ place: Int) -> Endpoint { Endpoint(high: 0x0100 << 48, low: UInt64(place), port: 1) }
+
+    /// The place; `nil` for a real endpoint.
+    var relayedPlace: Int? { high == 0x0100 << 48 && port == 1 ? Int(low) : nil }
+}
