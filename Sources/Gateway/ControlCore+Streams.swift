@@ -173,7 +173,9 @@ extension ControlCore {
                         group: group, audience: audience, firstHops: audience, stream: stream, key: Key256(key), cipher: cipher,
                         renewAfter: configuration.rekeyDatagrams)))
         case .remove(let group): command(.removeGroup(group))
-        case .gone(let peer, let stream): streams.tell(.gone(stream: stream), to: peer.index)
+        case .gone(let peer, let stream):
+            // One that is down has forgotten it.
+            if peers[peer.index].isUp { streams.tell(.gone(stream: stream), to: peer.index) }
         }
     }
 
