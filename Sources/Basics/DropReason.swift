@@ -36,6 +36,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case authenticationFailed
     case replayed
     case wrongUpstream
+    case hopLimit
+    case relayFull
     case puntQueueFull
     case crossingFull
     case handshakeRefused
@@ -79,6 +81,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .authenticationFailed: "authentication-failed"
         case .replayed: "replayed"
         case .wrongUpstream: "wrong-upstream"
+        case .hopLimit: "hop-limit"
+        case .relayFull: "relay-full"
         case .puntQueueFull: "punt-queue-full"
         case .crossingFull: "crossing-full"
         case .handshakeRefused: "handshake-refused"
@@ -95,9 +99,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     public var unit: String {
         switch self {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .wrongUpstream,
-            .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
+            .hopLimit, .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
             "datagrams"
-        case .peerDown, .transmitFull, .keyExhausted, .feedQueueFull, .normalQueueFull, .bulkQueueFull, .deliverFull,
+        case .peerDown, .transmitFull, .relayFull, .keyExhausted, .feedQueueFull, .normalQueueFull, .bulkQueueFull, .deliverFull,
             .portSendFailed:
             "copies"
         default:
@@ -136,6 +140,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .unknownStream: "for a session that does not exist here"
         case .authenticationFailed: "its seal did not open: wrong key or changed on the way"
         case .replayed: "already received, or too old to tell"
+        case .hopLimit: "to be forwarded to other sites, and forwarded too often already"
+        case .relayFull: "to be forwarded to another site, and too much waited for that"
         case .wrongUpstream: "of a group's stream, and not from the gateway that it has to come from"
         case .puntQueueFull: "more handshakes, control messages or other news than control could take"
         case .crossingFull: "came to another lane than its stream's, which could not be given more"

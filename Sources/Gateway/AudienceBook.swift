@@ -161,7 +161,7 @@ struct AudienceBook: Sendable {
     }
 
     mutating func handleRefused(_ stream: UInt32, by peer: PeerIndex, at now: Instant) {
-        if let group = group(beginning: stream) { giveUp(group, now) }
+        if let group = group(beginning: stream), audiences[group]?.members.contains(peer) ?? false { giveUp(group, now) }
     }
 
     private func group(beginning stream: UInt32) -> Int? { audiences.firstIndex { $0?.begun?.stream == stream } }
@@ -192,18 +192,13 @@ struct AudienceBook: Sendable {
 
     // MARK: What happens to members and streams
 
-    /// A peer went down or lost what it was told: nothing is sealed for audiences with it any more.
+    /// A peer went down or lost what it was told: nothing is sealed for audiences with it any more. It is told so like the
+    /// others: a key may be under way to it.
     mutating func handleLost(_ peer: PeerIndex, at now: Instant) {
         for group in audiences.indices where audiences[group]?.members.contains(peer) ?? false { remove(group, now) }
-        // It has no streams of ours.
-        for index in farewells.indices { farewells[index].members.remove(peer) }
-        farewells.removeAll { $0.members.isEmpty }
         refusals.removeAll { $0.members.contains(peer) }
         actions.removeAll { action in
-            switch action {
-            case .give(peer, _, _, _), .gone(peer, _): true
-            default: false
-            }
+            if case .give(peer, _, _, _) = action { true } else { false }
         }
     }
 

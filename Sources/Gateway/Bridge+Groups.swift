@@ -118,25 +118,28 @@ extension Bridge {
         for place in 0..<dirtyCount where Int(dirty[place]) >= peerCount { settleGroup(Int(dirty[place])) }
     }
 
-    private static let shared: InlineArray<3, PeerCounter> = [.framesOut, .feedOut, .bulkOut]
-
     private mutating func settleGroup(_ index: Int) {
-        let (group, link) = (index &- peerCount, PeerIndex(index))
-        for number in 0..<3 {
-            let counter = Bridge.shared[number]
-            let total = counters[link, counter]
-            let more = total &- groups.groups[group].settled[number]
-            if more == 0 { continue }
-            groups.groups[group].settled[number] = total
-            var members = groups.groups[group].audience
-            while let member = members.popFirst() { counters.add(PeerIndex(member), counter, more) }
-        }
+        let link = PeerIndex(index)
+        settle(.framesOut, 0, link)
+        settle(.feedOut, 1, link)
+        settle(.bulkOut, 2, link)
         let size = links[index].datagramSize
         for number in 0..<TrafficClass.count {
             let bytes = links[index].finishedBytes(TrafficClass(place: number))
             counters.add(link, .datagramsOut, UInt64(truncatingIfNeeded: (bytes &+ size &- 1) / size))
             counters.add(link, .bytesOut, UInt64(truncatingIfNeeded: bytes))
         }
+    }
+
+    /// Gives a counter's growth to each member.
+    private mutating func settle(_ counter: PeerCounter, _ number: Int, _ link: PeerIndex) {
+        let group = link.index &- peerCount
+        let total = counters[link, counter]
+        let more = total &- groups.groups[group].settled[number]
+        if more == 0 { return }
+        groups.groups[group].settled[number] = total
+        var members = groups.groups[group].audience
+        while let member = members.popFirst() { counters.add(PeerIndex(member), counter, more) }
     }
 
     // MARK: Which there are
@@ -148,6 +151,8 @@ extension Bridge {
         if !groups.groups[group].isInstalled {
             // In use from the next batch on.
             groups.groups[group].audience = installation.audience
+            groups.groups[group].settled = InlineArray(repeating: 0)
+            counters.clear(PeerIndex(peerCount + group))
             groups.groups[group].isInstalled = true
         }
         groups.groups[group].firstHops = installation.firstHops
@@ -186,7 +191,10 @@ extension Bridge {
         if groups.groups.count == 0 { return }
         groups.forgetAll()
         var up = PeerSet.none
-        for index in 0..<peerCount where links[index].isUp && links[index].hasSender { up.insert(PeerIndex(index)) }
+        // Who is reached through others alone has copies of its own.
+        for index in 0..<peerCount where links[index].isUp && links[index].hasSender && links[index].via < 0 {
+            up.insert(PeerIndex(index))
+        }
         for group in 0..<groups.groups.count where groups.groups[group].isInstalled {
             if groups.groups[group].isEnding {
                 endGroup(group)

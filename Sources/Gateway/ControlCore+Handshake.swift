@@ -248,9 +248,9 @@ extension ControlCore {
             index, local: stream, remote: payload.stream, send: keys.responder, receive: keys.initiator, cipher: cipher,
             lanes: payload.lanes, isInitiator: false, isHybrid: encapsulation != nil, endpoint: source, now)
         transmit(
-                Response.datagram(
-                    message: second, for: payload.stream, to: noise.remote ?? configuration.identity.publicKey,
-                    isHybrid: encapsulation != nil), to: source)
+            Response.datagram(
+                message: second, for: payload.stream, to: noise.remote ?? configuration.identity.publicKey,
+                isHybrid: encapsulation != nil), to: source)
         peers[index].unconfirmed += 1
         if peers[index].unconfirmed >= ControlCore.unconfirmedLimit { sayUnconfirmed(index, source, now) }
     }

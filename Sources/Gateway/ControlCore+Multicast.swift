@@ -144,7 +144,8 @@ extension ControlCore {
                 _ = peers[index].channel.send(message, at: now)
             }
             while peers[index].channel.hasRoom,
-                let message = isMember ? peers[index].isDirect ? pollGossip(for: index, now) : nil : peers[index].feed.pollMessage(snooper.book)
+                let message = isMember
+                    ? peers[index].isDirect ? pollGossip(for: index, now) : nil : peers[index].feed.pollMessage(snooper.book)
             {
                 _ = peers[index].channel.send(message, at: now)
             }

@@ -149,9 +149,12 @@ extension ControlCore {
             guard let (number, size) = peers[index].path.pollProbe(at: now) else { break }
             // Only one lane asks: what it hears of the path is true of all.
             let losses = UInt8(truncatingIfNeeded: peers[index].path.search.losses)
-            command(.probe(PeerIndex(index), number: number, size: UInt16(clamping: size), losses: losses, isRouted: false), to: 0)
+            command(
+                .probe(PeerIndex(index), number: number, size: UInt16(clamping: size), losses: losses, isRouted: false), to: 0)
         }
-        if !peers[index].isRelayUsed, let size = peers[index].path.takeSize() { command(.setPath(PeerIndex(index), size: UInt16(clamping: size))) }
+        if !peers[index].isRelayUsed, let size = peers[index].path.takeSize() {
+            command(.setPath(PeerIndex(index), size: UInt16(clamping: size)))
+        }
         let (size, logged) = (peers[index].path.search.size, peers[index].path.loggedSize)
         let isFound = peers[index].path.search.state == .complete || peers[index].path.search.state == .error
         if size != logged && (isFound || size < logged) {

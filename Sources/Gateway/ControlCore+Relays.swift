@@ -98,6 +98,8 @@ extension ControlCore {
             return
         }
         if let relay = peers[index].relay, relay.hops == path, relay.label == remote, relay.isReady || relay.retryDue > now {
+            // It may have been ready before the keys were.
+            if relay.isReady && (!peers[index].isRelayUsed || !peers[index].isUp) { useRelay(index, now) }
             return
         }
         open(index, path, via, remote, now)

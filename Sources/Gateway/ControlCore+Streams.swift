@@ -173,14 +173,17 @@ extension ControlCore {
                         group: group, audience: audience, firstHops: audience, stream: stream, key: Key256(key), cipher: cipher,
                         renewAfter: configuration.rekeyDatagrams)))
         case .remove(let group): command(.removeGroup(group))
-        case .gone(let peer, let stream): streams.tell(.gone(stream: stream), to: peer.index)
+        case .gone(let peer, let stream):
+            // One that is down has forgotten it.
+            if peers[peer.index].isUp { streams.tell(.gone(stream: stream), to: peer.index) }
         }
     }
 
     /// Which audiences are worth a stream: all that are there, for what is flooded, then those that groups have.
     private mutating func lookAtAudiences(_ now: Instant) {
         var present = PeerSet.none
-        for index in peers.indices where peers[index].isUp && !peers[index].isRelayUsed && streams.shareable.contains(PeerIndex(index)) {
+        for index in peers.indices
+        where peers[index].isUp && !peers[index].isRelayUsed && streams.shareable.contains(PeerIndex(index)) {
             present.insert(PeerIndex(index))
         }
         streams.lookDue = present.count > 1 ? now + StreamControl.lookInterval : .distantFuture

@@ -54,6 +54,7 @@ public struct GatewaySnapshot: Sendable {
     public var counters: [UInt64]
     /// The MAC table, sorted by VLAN and address; `nil` when it was not asked for.
     public var macs: [MACEntry]?
+    public var streams: StreamSnapshot
     /// Without groups when these were not asked for.
     public var multicast: SnoopSnapshot
 
@@ -76,6 +77,7 @@ public struct GatewaySnapshot: Sendable {
         self.counters[layout.index(.handshakeRefused)] &+= control.refusedHandshakes
         self.counters[layout.index(.deliverFull)] &+= control.snooper.droppedFrames
         self.macs = macs
+        streams = StreamSnapshot(control)
         multicast = control.snooper.snapshot(withGroups: withGroups, at: taken)
     }
 

@@ -29,8 +29,8 @@ extension LaneCore {
 
     @inline(never)
     mutating func handleRouted(
-        _ datagram: inout MutableRawSpan, _ source: Endpoint, _ congestion: Congestion, _ stream: UInt32, _ counter: UInt64,
-        _ origin: Int, _ now: Instant
+        _ datagram: inout MutableRawSpan, _ source: Endpoint, _ octet: UInt8, _ stream: UInt32, _ counter: UInt64, _ origin: Int,
+        _ now: Instant
     ) {
         var number = routes.find(stream)
         if number < 0 {
@@ -40,16 +40,18 @@ extension LaneCore {
         }
         guard number >= 0, origin < routes.routes[number].origins else { return bridge.counters.add(.unknownStream) }
         let lane = origins.lane(of: origin)
-        if lane != configuration.lane { return cross(datagram.bytes, from: source, congestion, to: Int(lane)) }
+        if lane != configuration.lane { return cross(datagram.bytes, from: source, octet: octet, to: Int(lane)) }
         let upstream = routes.routes[number].upstream
         guard bridge.links[upstream.index].endpoint == source || isFormer(number, source) else {
             return bridge.counters.add(.wrongUpstream)
         }
+        // Before it is opened, which changes it.
+        if !routes.routes[number].nextHops.isEmpty { forward(datagram.bytes, routes.routes[number], octet) }
         if routes.routes[number].isPair && routes.routes[number].isLocal {
-            return openPair(&datagram, congestion, stream, counter, origin, source, now)
+            return openPair(&datagram, Congestion(octet: octet), stream, counter, origin, source, now)
         }
         if routes.routes[number].place >= 0 {
-            open(&datagram, of: routes.routes[number], congestion, counter, origin, now)
+            open(&datagram, of: routes.routes[number], Congestion(octet: octet), counter, origin, now)
         }
     }
 
@@ -91,8 +93,10 @@ extension LaneCore {
         guard route.lanes <= Limits.lanes, route.origin.index < configuration.peers, route.upstream.index < configuration.peers
         else { return }
         var entry = RouteTable.Route(
-            stream: route.stream, origin: route.origin, upstream: route.upstream, nextHops: route.nextHops,
-            origins: Int(route.lanes))
+            stream: route.stream, origin: route.origin, upstream: route.upstream,
+            nextHops: route.nextHops.intersection(PeerSet(first: configuration.peers)), origins: Int(route.lanes))
+        entry.nextHops.remove(route.upstream)
+        if !entry.nextHops.isEmpty { relays.open() }
         entry.former = route.former ?? route.upstream
         entry.isPair = route.isPair
         entry.isLocal = route.local != nil || (route.isPair && route.nextHops.isEmpty)

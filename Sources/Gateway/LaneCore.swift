@@ -127,6 +127,8 @@ public struct LaneCore: ~Copyable {
     var reassemblers: FixedArray<Reassembler>
     /// Routed streams that come here; see LaneCore+Routes.
     var routes: RouteTable
+    /// What is forwarded to other sites unopened.
+    var relays = RelayOutbox()
     /// Which of the lanes here has the datagrams of a lane of a peer's, and in which of its places.
     let origins: OriginMap
     /// Segments of a super-frame, one at a time.
@@ -261,7 +263,7 @@ public struct LaneCore: ~Copyable {
         guard count >= 1 else { return bridge.counters.add(.malformedDatagram) }
         // SAFETY: at least one octet is there.
         switch DatagramKind(rawValue: unsafe datagram.bytes.unsafeLoad(fromUncheckedByteOffset: 0, as: UInt8.self)) {
-        case .sealed: handleSealed(&datagram, source, Congestion(octet: octet), now)
+        case .sealed: handleSealed(&datagram, source, octet, now)
         case .initiation, .response, .cookieReply, .annex, .hello:
             guard count <= DatagramKind.handshakeLimit else { return bridge.counters.add(.malformedDatagram) }
             if !handshakes.push(datagram.bytes, source, using: &scratch) { bridge.counters.add(.puntQueueFull) }
@@ -270,7 +272,7 @@ public struct LaneCore: ~Copyable {
     }
 
     private mutating func handleSealed(
-        _ datagram: inout MutableRawSpan, _ source: Endpoint, _ congestion: Congestion, _ now: Instant
+        _ datagram: inout MutableRawSpan, _ source: Endpoint, _ octet: UInt8, _ now: Instant
     ) {
         let count = datagram.byteCount
         guard count >= SealedLayout.overhead else { return bridge.counters.add(.malformedDatagram) }
@@ -282,7 +284,7 @@ public struct LaneCore: ~Copyable {
         let head = unsafe UInt32(bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: 0, as: UInt32.self))
         let origin = Int(head & 0xFFFF)
         if head & LaneCore.routedBit != 0 {
-            return handleRouted(&datagram, source, congestion, stream, counter, origin, now)
+            return handleRouted(&datagram, source, octet, stream, counter, origin, now)
         }
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream, stream != 0, origin < sessions[slot].origins else {
@@ -290,7 +292,7 @@ public struct LaneCore: ~Copyable {
         }
         let lane = origins.lane(of: origin)
         if lane != configuration.lane {
-            return cross(datagram.bytes, from: source, congestion, to: Int(lane))
+            return cross(datagram.bytes, from: source, octet: octet, to: Int(lane))
         }
         let place = slot &* origins.places &+ origins.place(of: origin)
         guard streams[place].window.accepts(counter) else { return bridge.counters.add(.replayed) }
@@ -304,7 +306,7 @@ public struct LaneCore: ~Copyable {
         cameRouted = false
         let pieces = peer.index &* origins.places &+ origins.place(of: origin)
         let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
-        unpackOpened(&datagram, peer, stretch, congestion)
+        unpackOpened(&datagram, peer, stretch, Congestion(octet: octet))
     }
 
     /// Marks the counter of what has just opened; true if it is newer than all before. A gap before it counts as lost.
@@ -326,7 +328,8 @@ public struct LaneCore: ~Copyable {
 
     /// Takes what is in an opened datagram.
     @inline(__always)
-    mutating func unpackOpened(_ datagram: inout MutableRawSpan, _ peer: PeerIndex, _ stretch: Stretch, _ congestion: Congestion) {
+    mutating func unpackOpened(_ datagram: inout MutableRawSpan, _ peer: PeerIndex, _ stretch: Stretch, _ congestion: Congestion)
+    {
         let body = SealedLayout.headerBytes..<(datagram.byteCount &- SealedLayout.tagBytes)
         if congestion.changesFrames {
             var text = datagram._mutatingExtracting(body)
@@ -447,7 +450,8 @@ public struct LaneCore: ~Copyable {
 
     /// True when another call might bring more than there is room for: finish the batch and drain before it.
     public var wantsDrain: Bool {
-        bridge.isLinkFull || !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom)
+        bridge.isLinkFull || relays.isNearlyFull
+            || !bridge.frames.hasRoom(frames: LaneCore.frameHeadroom, bytes: LaneCore.headroom)
     }
 
     /// Seals what is still open. Nothing waits for a fuller datagram, nor for more frames of a run.
@@ -478,12 +482,13 @@ public struct LaneCore: ~Copyable {
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
-    /// Runs of datagrams that wait to be sent: what is most urgent first, and at the end probes, each alone.
-    public var transmits: Int { bridge.runCount &+ probes.sealed }
+    /// Runs of datagrams that wait to be sent: what is most urgent first, then what is only forwarded, and at the end probes,
+    /// each alone.
+    public var transmits: Int { bridge.runCount &+ relays.sends &+ probes.sealed }
 
     /// Precondition: `index` is below `transmits`, and the batch is finished.
     public func transmit(at index: Int) -> Transmit {
-        if index >= bridge.runCount { return probeTransmit(at: index &- bridge.runCount) }
+        if index >= bridge.runCount { return laterTransmit(at: index &- bridge.runCount) }
         let run = bridge.runs[index]
         let (link, peer) = (Int(run.link), Int(run.peer))
         return Transmit(
@@ -495,7 +500,8 @@ public struct LaneCore: ~Copyable {
     /// The run's octets; lent until `drained`.
     @_lifetime(borrow self)
     public func transmitBytes(at index: Int) -> RawSpan {
-        if index >= bridge.runCount { return probes.bytes(at: index &- bridge.runCount) }
+        if index >= bridge.runCount &+ relays.sends { return probes.bytes(at: index &- bridge.runCount &- relays.sends) }
+        if index >= bridge.runCount { return relays.bytes(at: index &- bridge.runCount) }
         let run = bridge.runs[index]
         return bridge.links[Int(run.link)].finished(run.trafficClass)
     }
@@ -509,6 +515,7 @@ public struct LaneCore: ~Copyable {
         bridge.runCount = 0
         if bridge.groups.isStale { bridge.applyGroups() }
         probes.drained()
+        relays.drained()
         bridge.isLinkFull = false
         bridge.removeFrames()
     }

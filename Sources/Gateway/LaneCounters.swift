@@ -29,6 +29,8 @@ public enum LaneGauge: Int, CaseIterable, Sendable {
     case macs, macMoves, macEvictions
     /// Frames that were handed to the snooper.
     case snooped
+    /// Datagrams of group streams that were forwarded to other sites, each once for each of them.
+    case relayed
 }
 
 /// Where each counter stands: drops first, then gauges, ports, peers. Bytes of ports are frames' octets without the frame
@@ -123,6 +125,8 @@ public struct LaneCounters: ~Copyable {
     @inline(__always)
     mutating func addSnooped() { totals[layout.index(.snooped)] &+= 1 }
 
+    mutating func addRelayed(_ datagrams: Int) { totals[layout.index(.relayed)] &+= UInt64(truncatingIfNeeded: datagrams) }
+
     @inline(__always)
     mutating func add(_ port: PortIndex, _ counter: PortCounter, _ amount: UInt64 = 1) {
         totals[layout.index(port, counter)] &+= amount
@@ -131,6 +135,11 @@ public struct LaneCounters: ~Copyable {
     @inline(__always)
     mutating func add(_ peer: PeerIndex, _ counter: PeerCounter, _ amount: UInt64 = 1) {
         totals[layout.index(peer, counter)] &+= amount
+    }
+
+    /// Begins anew what a link has counted.
+    mutating func clear(_ link: PeerIndex) {
+        for counter in PeerCounter.allCases { set(link, counter, to: 0) }
     }
 
     /// A copy of every total, in the layout's order.

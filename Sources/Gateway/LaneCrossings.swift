@@ -2,7 +2,7 @@
 // several lanes into one message, or could not steer them. They are handed over whole, over one bounded queue for each pair
 // of lanes; a full one is a counted drop.
 //
-//     | endpoint: high 8 | low 8 | port 4 | scope 4 | datagram ... |      one message, in network order; its tag is the ECN
+//     | endpoint: high 8 | low 8 | port 4 | scope 4 | datagram ... |      one message, in network order; its tag the class octet
 
 import Basics
 import Buffers
@@ -34,7 +34,7 @@ final class LaneCrossings: Sendable {
 extension LaneCore {
     /// Hands a datagram over to the lane that has its stream.
     @inline(never)
-    mutating func cross(_ datagram: RawSpan, from source: Endpoint, _ congestion: Congestion, to lane: Int) {
+    mutating func cross(_ datagram: RawSpan, from source: Endpoint, octet: UInt8, to lane: Int) {
         guard let ways = crossingQueues, datagram.byteCount + LaneCrossings.headerBytes <= scratch.count else {
             return bridge.counters.add(.malformedDatagram)
         }
@@ -45,7 +45,7 @@ extension LaneCore {
         scratch.copy(datagram, to: LaneCrossings.headerBytes)
         let count = LaneCrossings.headerBytes + datagram.byteCount
         let queue = ways.queue(from: Int(configuration.lane), to: lane)
-        if queue.push(scratch.bytes(at: 0, count: count), tag: UInt64(congestion.rawValue)) {
+        if queue.push(scratch.bytes(at: 0, count: count), tag: UInt64(octet)) {
             crossed |= 1 << UInt16(truncatingIfNeeded: lane)
             crossings &+= 1
         } else {

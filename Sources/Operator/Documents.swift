@@ -8,7 +8,7 @@ import Tunnels
 
 /// The questions that `causeway show` asks.
 public enum ShowTopic: String, CaseIterable, Sendable, Codable {
-    case status, peers, ports, macs, drops, groups, queriers, routers, rules
+    case status, peers, ports, macs, drops, groups, queriers, routers, rules, streams
 }
 
 public struct StatusDocument: Codable, Sendable, Equatable {
@@ -375,6 +375,7 @@ public enum JSON {
         case .queriers: try encode(QueriersDocument(snapshot))
         case .routers: try encode(RoutersDocument(snapshot))
         case .rules: try encode(RulesDocument(snapshot))
+        case .streams: try encode(StreamsDocument(snapshot))
         }
     }
 }

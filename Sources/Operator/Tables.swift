@@ -17,6 +17,7 @@ public enum Tables {
         case .queriers: text(try JSON.decode(QueriersDocument.self, from: json))
         case .routers: text(try JSON.decode(RoutersDocument.self, from: json))
         case .rules: text(try JSON.decode(RulesDocument.self, from: json))
+        case .streams: text(try JSON.decode(StreamsDocument.self, from: json))
         }
     }
 

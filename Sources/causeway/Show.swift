@@ -21,6 +21,7 @@ struct Show: ParsableCommand {
             queriers  who asks for memberships on each VLAN
             routers   where multicast routers are, here and at other sites
             rules     what was ignored or refused in IGMP and MLD, by rule
+            streams   what is sealed once for several sites, and whose streams are taken
             """)
 
     @Argument(help: "One of: \(ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")).")

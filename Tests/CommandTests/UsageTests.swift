@@ -89,7 +89,7 @@ struct UsageTests {
         }
     }
 
-    @Test(arguments: ["status", "peers", "ports", "macs", "drops", "groups", "queriers", "routers", "rules"])
+    @Test(arguments: ["status", "peers", "ports", "macs", "drops", "groups", "queriers", "routers", "rules", "streams"])
     func showWithoutAGateway(topic: String) throws {
         let socket = "\(place.path)/none.sock"
         for more in [[], ["--json"]] {
