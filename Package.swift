@@ -46,7 +46,7 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
-            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
+            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Mesh", "Settings"],
             swiftSettings: strict),
         .target(name: "Captures", dependencies: ["Basics", "Buffers", "CPcap"], swiftSettings: strict),
         .target(
@@ -102,7 +102,8 @@ let package = Package(
         .testTarget(name: "MeshTests", dependencies: ["Basics", "Mesh"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway"],
+            name: "GatewayTests",
+            dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Mesh", "Settings", "Gateway"],
             swiftSettings: strict),
         .testTarget(name: "CapturesTests", dependencies: ["Basics", "Buffers", "Captures", "CPcap"], swiftSettings: strict),
         .testTarget(

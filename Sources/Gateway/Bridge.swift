@@ -29,7 +29,7 @@ public struct Bridge: ~Copyable {
     let forwarding: ForwardingTable
     /// Whether the tables that frames are looked up in are worth a look ahead.
     private(set) var hasLargeTables = false
-    private let tallies: TallyBoard
+    let tallies: TallyBoard
     /// Whether there are other lanes, which hear of hosts through control.
     private let isOneOfMany: Bool
     private let punts: ByteQueue
@@ -62,6 +62,8 @@ public struct Bridge: ~Copyable {
     var runs: FixedArray<RunPlace>
     var runCount = 0
     let classes: ClassMap
+    /// What rights have kept from passing.
+    var denials = DenialLog()
     /// For each peer; none where no peer has a rate.
     var pacers: FixedArray<Pacer>
     private let isPacing: Bool
@@ -121,8 +123,9 @@ public struct Bridge: ~Copyable {
             return flood(frame, header, port)
         }
         guard let other = place.port else {
-            if let peer = place.peer { pack(frame, peer.index, classes.mark(frame, header)) }
-            return
+            guard let peer = place.peer?.index else { return }
+            if forwarding.rights.isLimited(peer) && !admitsOutward(frame, header, peer) { return }
+            return pack(frame, peer, classes.mark(frame, header))
         }
         if other == port { return counters.add(.sameSegment) }
         if !frames.append(frame, to: PortSet(other)) { counters.add(.deliverFull) }
@@ -207,12 +210,14 @@ public struct Bridge: ~Copyable {
         let fanOut = forwarding.fanOut(verdict)
         let ports = fanOut.ports.removing(port)
         if ports.isEmpty && fanOut.peers.isEmpty {
+            if !fanOut.checked.isEmpty { return packChecked(frame, header, fanOut.checked, verdict.cell) }
             return counters.add(fanOut.ports.isEmpty ? .unwanted : .sameSegment)
         }
         tallies.add(verdict.cell, bytes: frame.byteCount, fromMesh: false)
         if !ports.isEmpty && !frames.append(frame, to: ports) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
         }
+        if !fanOut.checked.isEmpty { packChecked(frame, header, fanOut.checked, nil) }
         if fanOut.peers.isEmpty { return }
         let mark = classes.mark(frame, header)
         pack(frame, fanOut.peers.word(0), from: 0, mark)
@@ -336,10 +341,13 @@ public struct Bridge: ~Copyable {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: others.count))
         }
         let mark = classes.mark(frame, header)
-        for index in 0..<links.count { pack(frame, index, mark) }
+        for index in 0..<links.count {
+            if forwarding.rights.isLimited(index) && !admitsOutward(frame, header, index) { continue }
+            pack(frame, index, mark)
+        }
     }
 
-    private mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
+    mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
         if !links[index].isUp || !links[index].hasSender { return counters.add(.peerDown) }
         if isPacing && !admit(frame, index, mark) { return }
         let outcome = links[index].append(frame, mark)
@@ -383,6 +391,7 @@ public struct Bridge: ~Copyable {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
+        if forwarding.rights.isLimited(peer.index) && !admitsInward(frame, header, peer.index) { return }
         learn(header, from: Location(peer), now)
         var ports = allPorts
         if header.destination.isGroup {

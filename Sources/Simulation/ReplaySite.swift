@@ -83,6 +83,7 @@ final class ReplaySite {
             case .resolve(let peer):
                 core.control.handleResolved(peer, to: [ReplaySite.endpoint(of: peerSites[peer.index])], at: now)
             case .log(let event): events.append(event)
+            case .audit: break
             }
         }
         takeTransmits()
