@@ -67,6 +67,7 @@ extension Bridge {
 
 extension LaneCore {
     /// Tells control which feeds were denied, at a limited rate.
+    @inline(never)
     mutating func reportDenials(at now: Instant) {
         let events = events
         bridge.denials.report(at: now) { events.push(.denied($0), leaving: LaneMailbox.reserve) }
