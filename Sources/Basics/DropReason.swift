@@ -21,6 +21,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case sameSegment
     case splitHorizon
     case noReceiver
+    // Rights of sites.
+    case notEntitledOut
+    case notEntitledIn
     // Towards a peer.
     case peerDown
     case transmitFull
@@ -68,6 +71,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .sameSegment: "same-segment"
         case .splitHorizon: "split-horizon"
         case .noReceiver: "no-receiver"
+        case .notEntitledOut: "not-entitled-out"
+        case .notEntitledIn: "not-entitled-in"
         case .peerDown: "peer-down"
         case .transmitFull: "transmit-full"
         case .keyExhausted: "key-exhausted"
@@ -101,7 +106,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .wrongUpstream,
             .hopLimit, .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
             "datagrams"
-        case .peerDown, .transmitFull, .relayFull, .keyExhausted, .feedQueueFull, .normalQueueFull, .bulkQueueFull, .deliverFull,
+        case .notEntitledOut, .peerDown, .transmitFull, .relayFull, .keyExhausted, .feedQueueFull, .normalQueueFull,
+            .bulkQueueFull, .deliverFull,
             .portSendFailed:
             "copies"
         default:
@@ -127,6 +133,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .forGateway: "addressed to the LAN port's own interface: this machine's business, not the segment's"
         case .sameSegment: "the destination is on the port it came from"
         case .splitHorizon: "came from the mesh for a host at another site"
+        case .notEntitledOut: "for a site that may not have it: its pass or ours does not list the group, source or VLAN"
+        case .notEntitledIn: "from a site that may not send it, or that this site may not have: see its pass and ours"
         case .noReceiver: "there was no other port and no peer to send it to"
         case .peerDown: "no tunnel stood to that peer"
         case .transmitFull: "the buffer towards that peer was full"

@@ -24,6 +24,8 @@ struct ControlLoop: ~Copyable {
     private let logger: Logger
     private let started: Instant
     private let confinement: Confinement
+    /// `nil` where no audit file is configured.
+    private var audit: AuditLog?
     private var poller: Poller
     private let listener: LocalListener
     private var clients = OperatorClients()
@@ -53,7 +55,7 @@ struct ControlLoop: ~Copyable {
     init(
         core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, backends: CipherBackends,
         listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant,
-        confinement: Confinement, state: MeshStateFile?, logger: Logger
+        confinement: Confinement, state: MeshStateFile?, audit: consuming AuditLog?, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -68,6 +70,7 @@ struct ControlLoop: ~Copyable {
         self.links = links
         self.started = started
         self.confinement = confinement
+        self.audit = audit
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
         roundTrips = RoundTripHistograms(peers: settings.peerLimit)
@@ -135,6 +138,7 @@ struct ControlLoop: ~Copyable {
             case .resolve(let peer): resolve(peer, now)
             case .resolveSeed(let seed): resolveSeed(seed, now)
             case .log(let event): logger.log(level: Logger.Level(event.level), "\(event.message)")
+            case .audit(let event): audit?.append(event.line, at: now)
             }
         }
     }

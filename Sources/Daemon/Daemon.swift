@@ -85,13 +85,15 @@ public final class Daemon: Sendable {
         if let mesh = settings.mesh { configuration.mesh = try MeshConfiguration(mesh, state?.read() ?? []) }
         let control = ControlCore(
             configuration, mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
+        var audit: AuditLog?
+        if let path = settings.auditFile { audit = try AuditLog(path: path, logger) }
         // Everything is open, and no thread has been started.
         let confinement = try Daemon.confine(settings, as: account, logger)
         self.control = HandOver(
             try ControlLoop(
                 core: control, settings: settings, listen: listen, backends: backends, listener: listener,
                 wakeUp: controlWake, links: links, started: now, confinement: confinement,
-                state: state, logger: logger))
+                state: state, audit: audit, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
         if count > 1 { logger.notice("\(count) lanes carry frames") }
     }

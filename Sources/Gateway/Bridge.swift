@@ -29,7 +29,7 @@ public struct Bridge: ~Copyable {
     let forwarding: ForwardingTable
     /// Whether the tables that frames are looked up in are worth a look ahead.
     private(set) var hasLargeTables = false
-    private let tallies: TallyBoard
+    let tallies: TallyBoard
     /// Whether there are other lanes, which hear of hosts through control.
     private let isOneOfMany: Bool
     private let punts: ByteQueue
@@ -67,6 +67,8 @@ public struct Bridge: ~Copyable {
     var runs: FixedArray<RunPlace>
     var runCount = 0
     let classes: ClassMap
+    /// What rights have kept from passing.
+    var denials = DenialLog()
     /// For each peer; none where no peer has a rate.
     var pacers: FixedArray<Pacer>
     private let isPacing: Bool
@@ -133,8 +135,9 @@ public struct Bridge: ~Copyable {
             return flood(frame, header, port)
         }
         guard let other = place.port else {
-            if let peer = place.peer { pack(frame, peer.index, classes.mark(frame, header)) }
-            return
+            guard let peer = place.peer?.index else { return }
+            if forwarding.rights.isLimited(peer) && !admitsOutward(frame, header, peer) { return }
+            return pack(frame, peer, classes.mark(frame, header))
         }
         if other == port { return counters.add(.sameSegment) }
         if !frames.append(frame, to: PortSet(other)) { counters.add(.deliverFull) }
@@ -219,12 +222,14 @@ public struct Bridge: ~Copyable {
         let fanOut = forwarding.fanOut(verdict)
         let ports = fanOut.ports.removing(port)
         if ports.isEmpty && fanOut.peers.isEmpty {
+            if !fanOut.checked.isEmpty { return packChecked(frame, header, fanOut.checked, verdict.cell) }
             return counters.add(fanOut.ports.isEmpty ? .unwanted : .sameSegment)
         }
         tallies.add(verdict.cell, bytes: frame.byteCount, fromMesh: false)
         if !ports.isEmpty && !frames.append(frame, to: ports) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: ports.count))
         }
+        if !fanOut.checked.isEmpty { packChecked(frame, header, fanOut.checked, nil) }
         if fanOut.peers.isEmpty { return }
         let mark = classes.mark(frame, header)
         var peers = fanOut.peers
@@ -350,11 +355,19 @@ public struct Bridge: ~Copyable {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: others.count))
         }
         let mark = classes.mark(frame, header)
-        if groups.flood >= 0 { return floodGroup(frame, mark) }
-        pack(frame, placesTaken.word(0), from: 0, mark)
-        if peerCount > 64 {
-            for index in 1..<PeerSet.wordCount { pack(frame, placesTaken.word(index), from: index &* 64, mark) }
+        if groups.flood >= 0 && !hasLimitedPeer { return floodGroup(frame, mark) }
+        var peers = placesTaken
+        while let peer = peers.popFirst() {
+            if forwarding.rights.isLimited(peer) && !admitsOutward(frame, header, peer) { continue }
+            pack(frame, peer, mark)
         }
+    }
+
+    /// Whether there is a peer that may not be sent everything.
+    private var hasLimitedPeer: Bool {
+        var peers = placesTaken
+        while let peer = peers.popFirst() { if forwarding.rights.isLimited(peer) { return true } }
+        return false
     }
 
     /// Somebody has a place, or has left it.
@@ -412,6 +425,7 @@ public struct Bridge: ~Copyable {
         guard let header = FrameHeader(frame) else { return counters.add(.runt) }
         if frame.byteCount > Limits.frameBytes { return counters.add(.oversized) }
         if isBlocked(header.destination) { return counters.add(.linkConstrained) }
+        if forwarding.rights.isLimited(peer.index) && !admitsInward(frame, header, peer.index) { return }
         learn(header, from: Location(peer), now)
         var ports = allPorts
         if header.destination.isGroup {

@@ -26,6 +26,9 @@ extension ControlCore {
         mesh = MeshState(
             configuration, identity: self.configuration.identity, version: wallClock, wall: wall(now), at: now)
         if let problem = mesh?.ownProblem { actions.append(.log(.ownPass("\(problem)"))) }
+        if let pass = mesh?.gossip.passes.ownPass?.pass, let rights = PeerRights(limiting: pass) {
+            snooper.apply(ownRights: rights, at: now)
+        }
         tellMesh(snooper.book.keys, now)
         for site in mesh?.gossip.sites ?? [] { place(site, now) }
         _ = mesh?.gossip.takeChanges()
@@ -168,9 +171,10 @@ extension ControlCore {
             peers[configured].label =
                 UInt32.random(in: 0 ... .max, using: &random) & ~0xFFF | UInt32(configured * StreamIdentifier.slotsPerPeer)
             mesh?.places[site] = configured
+            applyRights(configured, now)
             return configured
         }
-        guard let index = freePlace() else {
+        guard let index = freePlace(now) else {
             mesh?.placesRefused &+= 1
             if let suppressed = mesh?.fullLimiter.admit(at: now) {
                 actions.append(.log(.meshFull(signed.pass.site, limit: peers.count, suppressed: suppressed)))
@@ -188,18 +192,28 @@ extension ControlCore {
         peers[index] = state
         command(.setPlace(PeerIndex(index), isTaken: true))
         mesh?.places[site] = index
+        applyRights(index, now)
         actions.append(.log(.memberKnown(state.name, key: key)))
         return index
     }
 
+    /// What its pass says of a member (rule 44).
+    private mutating func applyRights(_ index: Int, _ now: Instant) {
+        guard let site = peers[index].site, let pass = mesh?.gossip.passes.pass(of: site)?.pass else { return }
+        let rights = PeerRights(limiting: pass)
+        if snooper.rights[PeerIndex(index)] == rights { return }
+        snooper.apply(rights: rights, of: PeerIndex(index), at: now)
+        auditGrants(at: now)
+    }
+
     /// A place that nobody has; failing that, that of the member which has been away longest.
-    private mutating func freePlace() -> Int? {
+    private mutating func freePlace(_ now: Instant) -> Int? {
         if let free = peers.firstIndex(where: { $0.key == nil }) { return free }
         let away = peers.indices.filter { $0 >= configuration.peers.count && !peers[$0].isUp && peers[$0].sessions.isEmpty }
         guard let oldest = away.min(by: { (lastHeard($0) ?? .zero, $0) < (lastHeard($1) ?? .zero, $1) }),
             lastHeard(oldest) != nil
         else { return nil }
-        vacate(oldest)
+        vacate(oldest, now)
         return oldest
     }
 
@@ -209,9 +223,10 @@ extension ControlCore {
     }
 
     /// Takes the place of a member away: its sessions are forgotten at once.
-    private mutating func vacate(_ index: Int) {
+    private mutating func vacate(_ index: Int, _ now: Instant) {
         for session in peers[index].sessions { command(.retire(stream: session.stream)) }
         if let site = peers[index].site { mesh?.places[site] = nil }
+        if snooper.rights[PeerIndex(index)] != nil { snooper.apply(rights: nil, of: PeerIndex(index), at: now) }
         let generation = peers[index].generation
         command(.setPlace(PeerIndex(index), isTaken: false))
         peers[index] = PeerState(vacantFrom: .zero, paths: configuration.paths)
@@ -227,7 +242,7 @@ extension ControlCore {
             if let site = peers[index].site { mesh?.places[site] = nil }
             peers[index].site = nil
         } else {
-            vacate(index)
+            vacate(index, now)
         }
     }
 
@@ -403,7 +418,8 @@ extension ControlCore {
         var told: [Int: [Fact]] = [:]
         for change in mesh?.gossip.takeChanges() ?? [] where change.owner != mesh?.gossip.site {
             switch change.topic {
-            case .pass: if change.value != nil { place(change.owner, now) }
+            case .pass:
+                if change.value != nil, let index = place(change.owner, now) { applyRights(index, now) }
             case .address: noteAddresses(of: change.owner, now)
             case .link: mesh?.relays.noteChange(at: now)
             default:

@@ -162,6 +162,7 @@ extension ControlCore {
             break
         }
         snooper.reclaim()
+        auditWishes(at: now)
         while let event = snooper.pollEvent() { actions.append(.log(.multicast(event))) }
     }
 

@@ -99,6 +99,8 @@ public enum ControlAction: Sendable {
     /// The same for a seed of the mesh and `handleSeedResolved`.
     case resolveSeed(Int)
     case log(GatewayEvent)
+    /// A line for the audit file.
+    case audit(AuditEvent)
 }
 
 /// A peer as operators see it.
@@ -145,7 +147,7 @@ public struct ControlCore: Sendable {
     /// Control messages of kinds that are not known here.
     public internal(set) var unknownMessages: UInt64 = 0
     /// Nanoseconds since 1970 at the driver's `Instant.zero`.
-    private var wallClockAtZero: UInt64
+    private(set) var wallClockAtZero: UInt64
     private var lastTimestamp: UInt64 = 0
     var actions: [ControlAction] = []
     /// Measured and not fetched.
@@ -168,6 +170,8 @@ public struct ControlCore: Sendable {
     /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
     private static let commandReserve = 256
     var limiters = Limiters()
+    /// What the audit file is told.
+    var audit = AuditTrail()
     /// Judges initiations before anything is computed for them.
     var handshakeGuard: HandshakeGuard
     var cookieSecret = CookieSecret()
@@ -267,6 +271,7 @@ public struct ControlCore: Sendable {
         case .probeAnswered(let peer, let number, let sample): handleReply(peer.index, number, after: sample, now)
         case .probeTooLong(let peer, let number): handleTooLong(peer.index, number, now)
         case .dataTooLong(let peer, let size): handleDataTooLong(peer.index, Int(size), now)
+        case .denied(let feed): handleDenied(feed, now)
         }
     }
 

@@ -467,6 +467,7 @@ public struct LaneCore: ~Copyable {
         }
         bridge.listRuns()
         if probes.isWaiting { sealProbes(at: now) }
+        if bridge.denials.isWaiting { reportDenials(at: now) }
         if !bridge.overflowed.isEmpty && events.push(.snoopOverflow(bridge.overflowed)) { bridge.overflowed = .none }
         guard isActive else { return }
         if now - published >= LaneCore.publishInterval {

@@ -21,6 +21,8 @@ public enum PeerCounter: Int, CaseIterable, Sendable {
     case feedDropped, normalDropped, bulkDropped
     /// Octets of frames that wait for the peer's rate.
     case waiting
+    /// Frames that the rights of the two sites kept from going there, and that came and were dropped for that.
+    case deniedOut, deniedIn
 }
 
 /// What a lane holds, rather than counts.

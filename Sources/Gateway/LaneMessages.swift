@@ -40,6 +40,8 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     case probeTooLong(PeerIndex, number: UInt32)
     /// The kernel does not send packets of data of so many octets.
     case dataTooLong(PeerIndex, size: UInt16)
+    /// Frames were denied; said of each kind of them at most once a few seconds.
+    case denied(DeniedFeed)
 }
 
 /// What a message in the two byte queues between a lane and control is.

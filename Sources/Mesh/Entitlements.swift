@@ -174,11 +174,18 @@ public struct Entitlements: Sendable {
     /// A bit for each `VLAN.rawValue`.
     private let vlans: [UInt64]
     public let mayRelay: Bool
+    /// What it was made from, as the pass says it.
+    public let sendRules: GroupRules
+    public let receiveRules: GroupRules
+    public let vlanRules: VLANRules
 
     public init(send: GroupRules, receive: GroupRules, vlans: VLANRules, mayRelay: Bool) {
         self.send = CompiledGroups(send)
         self.receive = CompiledGroups(receive)
         self.mayRelay = mayRelay
+        sendRules = send
+        receiveRules = receive
+        vlanRules = vlans
         switch vlans {
         case .any: self.vlans = [UInt64](repeating: .max, count: 128)
         case .listed(let ranges):

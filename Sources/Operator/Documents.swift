@@ -157,6 +157,10 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var classes: [Class]?
         /// Octets of frames that wait for the peer's rate; absent where a gateway is older than this.
         public var waitingBytes: UInt64?
+        /// Frames that the rights of the two sites kept from going there, and that came and were dropped for that; absent where a
+        /// gateway is older than these.
+        public var deniedOut: UInt64?
+        public var deniedIn: UInt64?
     }
 
     /// The frames of one traffic class.
@@ -216,7 +220,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 datagramsLost: snapshot[index, .datagramsLost], framesIn: snapshot[index, .framesIn],
                 framesOut: snapshot[index, .framesOut],
                 control: Control(peer), path: Path(peer.path),
-                classes: PeersDocument.classes(of: index, snapshot), waitingBytes: snapshot[index, .waiting])
+                classes: PeersDocument.classes(of: index, snapshot), waitingBytes: snapshot[index, .waiting],
+                deniedOut: snapshot[index, .deniedOut], deniedIn: snapshot[index, .deniedIn])
         }
     }
 }

@@ -85,6 +85,7 @@ public enum Tables {
 
     public static func text(_ document: PeersDocument) -> String {
         if document.peers.isEmpty { return "no peers are configured\n" }
+        let isDenying = document.peers.contains { denied($0) != "-" }
         let table = TextTable<PeersDocument.Peer> {
             [
                 Column(title: "peer", value: $0.name),
@@ -99,9 +100,17 @@ public enum Tables {
                 Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
                 Column(title: "lost", value: $0.datagramsLost, align: .right),
                 Column(title: "queue drops", value: queueDrops($0)),
-            ]
+            ] + (isDenying ? [Column(title: "denied", value: denied($0))] : [])
         }
         return lines(table.string(for: document.peers)) + pathsTable(document.peers)
+    }
+
+    /// `3 out, 1 in`: frames that rights kept from passing; `-` where there are none.
+    static func denied(_ peer: PeersDocument.Peer) -> String {
+        let counts = [(peer.deniedOut, "out"), (peer.deniedIn, "in")].compactMap { count, way in
+            count.flatMap { $0 > 0 ? "\($0) \(way)" : nil }
+        }
+        return counts.isEmpty ? "-" : counts.joined(separator: ", ")
     }
 
     /// The paths to the peers, where the gateway tells of any.

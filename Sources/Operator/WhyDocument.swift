@@ -56,6 +56,14 @@ public struct WhyDocument: Codable, Sendable, Equatable {
                         + "\(Self.words(reason, "the port", isSite: false)) (rule \(reason.rule(isSite: false))).")
             }
         }
+        if let denial = explanation.denial, isForwarded {
+            let words = denial.words(site: name, explanation.key.vlan, explanation.key.group, from: explanation.source)
+            (isForwarded, rule) = (false, 44)
+            sentences[0] = "\(frame) does not go to \(name): \(words) (rule 44)."
+        } else if let denial = explanation.denial {
+            let words = denial.words(site: name, explanation.key.vlan, explanation.key.group, from: explanation.source)
+            sentences.append("It could not go there either way: \(words) (rule 44).")
+        }
         sentences += Self.records(explanation, name, snapshot, family)
     }
 

@@ -41,6 +41,11 @@ extension GatewaySettings {
         SettingKey(
             "log.level", .word, \.logLevel, inReplay: .decided("the command line decides what is logged"),
             "The least important event that is logged."),
+        SettingKey(
+            "audit.file", .path, .optional(example: "/var/log/causeway/audit.log"),
+            inReplay: .decided("a replay writes no audit"),
+            "The file that gets a line for each decision about what sites may send and receive."
+        ) { $0.auditFile = $2 },
     ]
 
     private static let portKeys: [SettingKey<GatewayDraft>] =
@@ -181,6 +186,7 @@ struct GatewayDraft: SettingsDraft {
     var listen: Endpoint?
     var controlSocket: String?
     var pskFile: String?
+    var auditFile: String?
     var logLevel = LogLevel.info
     var tuning = SiteTuning()
     var machine = MachineTuning()

@@ -103,7 +103,8 @@ private struct GatewayCheck {
         guard let site = draft.site, let keyFile, let listen = draft.listen, let controlSocket else { return nil }
         return GatewaySettings(
             site: site, keyFile: keyFile, listen: listen, controlSocket: controlSocket, ports: ports, peers: peers, mesh: mesh,
-            pskFile: pskFile, tuning: draft.tuning, machine: draft.machine, logLevel: draft.logLevel)
+            pskFile: pskFile, tuning: draft.tuning, machine: draft.machine, logLevel: draft.logLevel,
+            auditFile: draft.auditFile.map(resolved))
     }
 
     private var controlSocket: String? {

@@ -24,6 +24,8 @@ public struct GatewaySettings: Hashable, Sendable {
     public var tuning: SiteTuning
     public var machine = MachineTuning()
     public var logLevel: LogLevel
+    /// The path of the file that decisions about what sites may have are added to, if there is one.
+    public var auditFile: String?
 }
 
 extension GatewaySettings {

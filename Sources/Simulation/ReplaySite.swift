@@ -84,6 +84,7 @@ final class ReplaySite {
                 core.control.handleResolved(peer, to: [ReplaySite.endpoint(of: peerSites[peer.index])], at: now)
             case .resolveSeed: break
             case .log(let event): events.append(event)
+            case .audit: break
             }
         }
         takeTransmits()

@@ -38,6 +38,8 @@ final class LanesSite {
     var endpoint: Endpoint
     var delivered: [LaneDelivery] = []
     var events: [GatewayEvent] = []
+    /// Lines for its audit file.
+    var audit: [String] = []
     /// What a lane has sent and that is not on the wire yet; control's own by lane 0.
     fileprivate var outgoing: [[UInt8]] = []
 
@@ -241,6 +243,7 @@ final class LanesMesh {
                 site.control.handleResolved(peer, to: [other?.endpoint ?? VirtualSite.home(1)], at: now)
             case .resolveSeed: break
             case .log(let event): site.events.append(event)
+            case .audit(let event): site.audit.append(event.line)
             }
         }
     }

@@ -160,6 +160,8 @@ final class VirtualSite {
     /// What each LAN port was given.
     var delivered: [[Delivery]]
     var events: [(at: Instant, event: GatewayEvent)] = []
+    /// Lines for its audit file.
+    var audit: [String] = []
     /// How often a timer ran out.
     var timeouts = 0
     /// Peers' addresses it asked for.
@@ -417,6 +419,7 @@ final class VirtualMesh {
                 site.core.control.handleSeedResolved(
                     seed, to: [sites.count > other ? sites[other].endpoint : VirtualSite.home(other)], at: now)
             case .log(let event): site.events.append((now, event))
+            case .audit(let event): site.audit.append(event.line)
             }
         }
         for index in 0..<site.core.lane.transmits {

@@ -46,9 +46,9 @@ func makeSnapshot(
                 counters[layout.index(PeerIndex(peer), counter)] = UInt64((peer + 1) * 100 + number)
             }
         }
-        // More than those of two classes together; and a peer that no queue has dropped a frame of.
+        // More than those of two classes together; and a peer that no queue has dropped a frame of, and nothing was denied to.
         counters[layout.index(PeerIndex(0), .framesOut)] = 1_000_215
-        for counter in [PeerCounter.feedDropped, .normalDropped, .bulkDropped] {
+        for counter in [PeerCounter.feedDropped, .normalDropped, .bulkDropped, .deniedOut, .deniedIn] {
             counters[layout.index(PeerIndex(2), counter)] = 0
         }
         counters[layout.index(.runt)] = 3

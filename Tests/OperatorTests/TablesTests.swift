@@ -42,11 +42,11 @@ import Testing
         let shown = try text(.peers)
         #expect(
             shown == """
-                peer  state      endpoint           cipher      keys                   heard frames in frames out datagrams in datagrams out lost queue drops
-                ----- ---------- ------------------ ----------- ------------------- -------- --------- ---------- ------------ ------------- ---- ------------------------------
-                ams   up         192.0.2.1:7117     aes-256-gcm X25519 + ML-KEM-768 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111
-                nyc   connecting [2001:db8::1]:7118 -           -                   1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211
-                tokyo waiting    -                  -           -                      never       304        305          300           302  306 -
+                peer  state      endpoint           cipher      keys                   heard frames in frames out datagrams in datagrams out lost queue drops                    denied
+                ----- ---------- ------------------ ----------- ------------------- -------- --------- ---------- ------------ ------------- ---- ------------------------------ ---------------
+                ams   up         192.0.2.1:7117     aes-256-gcm X25519 + ML-KEM-768 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111 113 out, 114 in
+                nyc   connecting [2001:db8::1]:7118 -           -                   1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211 213 out, 214 in
+                tokyo waiting    -                  -           -                      never       304        305          300           302  306 -                              -
 
                 path to  mtu search   rtt p50 rtt p99  jitter loss probes answered black holes
                 ------- ---- -------- ------- ------- ------- ---- ------ -------- -----------
@@ -55,6 +55,15 @@ import Testing
                 tokyo   1280 base           -       -       -    -      0        0           0
 
                 """)
+    }
+
+    @Test func nobodyIsDeniedAnything() throws {
+        var document = PeersDocument(makeSnapshot())
+        for index in document.peers.indices { (document.peers[index].deniedOut, document.peers[index].deniedIn) = (0, nil) }
+        #expect(!Tables.text(document).contains("denied"), "the column is there only when it says something")
+        document.peers[1].deniedIn = 7
+        let lines = Tables.text(document).split(separator: "\n")
+        #expect(lines[0].hasSuffix(" denied") && lines[3].hasSuffix(" 7 in"))
     }
 
     @Test func ports() throws {

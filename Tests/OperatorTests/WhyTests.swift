@@ -47,13 +47,35 @@ import Tunnels
 @Suite struct WhyDocumentTests {
     private func explain(
         _ reason: ForwardingReason, to peer: PeerIndex? = PeerIndex(1), source: IPAddress? = nil, wish: Wish = .nothing,
-        scope: ForwardingExplanation.Scope = .snooped
+        scope: ForwardingExplanation.Scope = .snooped, denial: Denial? = nil
     ) -> WhyDocument {
         let explanation = ForwardingExplanation(
             key: wanted, source: source, scope: scope, peer: peer, wish: wish,
-            decisions: peer == nil ? [(PortIndex(0), reason), (PortIndex(1), .nobody)] : [(nil, reason)],
+            decisions: peer == nil ? [(PortIndex(0), reason), (PortIndex(1), .nobody)] : [(nil, reason)], denial: denial,
             members: peer == nil ? entries(wanted) : [])
         return WhyDocument(explanation, to: peer == nil ? "london" : "nyc", makeMulticastSnapshot())
+    }
+
+    @Test func aDenialDecides() {
+        let denial = Denial(.siteReceive, listed: "239.2.0.0/16")
+        let why = explain(.member, source: v4(192, 0, 2, 7), wish: .everything, denial: denial)
+        #expect(!why.isForwarded && why.rule == 44)
+        #expect(
+            why.sentences.first
+                == "A frame from 192.0.2.7 to 239.1.1.1 does not go to nyc: site nyc may not receive 239.1.1.1 from "
+                + "192.0.2.7 on VLAN 10: its pass lists 239.2.0.0/16 (rule 44).")
+        let unasked = explain(.nobody, denial: denial)
+        #expect(!unasked.isForwarded && unasked.rule == 37)
+        #expect(
+            unasked.sentences.contains(
+                "It could not go there either way: site nyc may not receive 239.1.1.1 on VLAN 10: its pass lists 239.2.0.0/16 "
+                    + "(rule 44)."))
+        let here = explain(.member, to: nil, denial: Denial(.ownReceive, listed: "none"))
+        #expect(
+            !here.isForwarded && here.sentences[0].contains("this site may not receive 239.1.1.1 on VLAN 10: its pass lists none")
+        )
+        #expect(
+            explain(.member, scope: .snoopingOff, denial: denial).rule == 44, "without snooping here too")
     }
 
     @Test(arguments: [

@@ -246,6 +246,11 @@ static inline int64_t cwl_open_read(const char *path) {
     return cwl_result(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 }
 
+/// Opens for writing at the end, and creates what is not there. A pipe without a reader is an error, and nothing is waited for.
+static inline int64_t cwl_open_append(const char *path, mode_t mode) {
+    return cwl_result(open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW, mode));
+}
+
 static inline int64_t cwl_open_directory(const char *path) {
     return cwl_result(open(path, O_RDONLY | O_CLOEXEC | O_DIRECTORY));
 }

@@ -16,11 +16,15 @@ import Buffers
 /// Where frames go.
 public struct FanOut: Hashable, Sendable, BitwiseCopyable {
     public var ports: PortSet
+    /// Every frame goes to these.
     public var peers: PeerSet
+    /// A frame goes to these if the rights of both sites allow it, which the lane looks up (rule 44). None of them is in `peers`.
+    public var checked: PeerSet
 
-    public init(ports: PortSet = .none, peers: PeerSet = .none) {
+    public init(ports: PortSet = .none, peers: PeerSet = .none, checked: PeerSet = .none) {
         self.ports = ports
         self.peers = peers
+        self.checked = checked
     }
 
     public static let none = FanOut()
@@ -149,6 +153,8 @@ public final class ForwardingBoard: Sendable {
     public let ipv6: PublishedTable<ForwardingEntry6>
     /// By number; a number is given out again only after all readers have gone on.
     public let fanOuts: PublishedArray<FanOut>
+    /// For each peer that something limits, what may go to it and come from it.
+    let rights: PublishedBlocks<RightsRange>
     /// One for each lane, since a lane counts without looking at what the others count.
     public let tallies: [TallyBoard]
     public let secret: HashSecret
@@ -160,6 +166,7 @@ public final class ForwardingBoard: Sendable {
         ipv4 = PublishedTable(readers: readers)
         ipv6 = PublishedTable(readers: readers)
         fanOuts = PublishedArray(count: ForwardingVerdict.fanOutLimit, initial: .none)
+        rights = PublishedBlocks(count: Limits.peers, readers: readers)
         self.tallies = (0..<readers).map { _ in TallyBoard(count: tallies) }
         self.secret = secret
     }
@@ -179,12 +186,14 @@ public struct ForwardingTable: ~Copyable {
     @usableFromInline let ipv4: PublishedTableReader<ForwardingEntry4>
     @usableFromInline let ipv6: PublishedTableReader<ForwardingEntry6>
     @usableFromInline let fanOuts: PublishedArrayReader<FanOut>
+    public let rights: RightsTable
     @usableFromInline let secret: HashSecret
 
     public init(_ board: ForwardingBoard, number: Int = 0) {
         ipv4 = PublishedTableReader(board.ipv4, number: number)
         ipv6 = PublishedTableReader(board.ipv6, number: number)
         fanOuts = PublishedArrayReader(board.fanOuts)
+        rights = RightsTable(board.rights, number: number)
         secret = board.secret
     }
 
@@ -192,6 +201,7 @@ public struct ForwardingTable: ~Copyable {
     public func acknowledge() {
         ipv4.acknowledge()
         ipv6.acknowledge()
+        rights.acknowledge()
     }
 
     /// Octets of what control has published.

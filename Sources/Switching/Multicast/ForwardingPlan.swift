@@ -114,10 +114,14 @@ public struct ForwardingPlan: Sendable {
         shards6 = Shards(count: PublishedTable<ForwardingEntry6>.shardCount)
         // Number 0 is nowhere.
         numbers[.none] = 0
-        board.fanOuts[Int(Self.everywhere)] = FanOut(ports: PortSet(first: ports), peers: PeerSet(first: peers))
+        // To every peer that may have it.
+        board.fanOuts[Int(Self.everywhere)] = FanOut(ports: PortSet(first: ports), checked: PeerSet(first: peers))
     }
 
     // MARK: Changing
+
+    /// Puts a peer's list of rights in place.
+    func publish(_ rights: [RightsRange], of peer: PeerIndex) { board.rights.publish(rights, at: peer.index) }
 
     /// - Parameter sources: those that differ from `any`, ascending.
     package mutating func set(_ key: GroupKey, any: FanOut, sources: [(source: IPAddress, fanOut: FanOut)]) {
@@ -278,6 +282,7 @@ public struct ForwardingPlan: Sendable {
     public mutating func reclaim() {
         board.ipv4.reclaim()
         board.ipv6.reclaim()
+        board.rights.reclaim()
         guard !retired.isEmpty || !retiredNumbers.isEmpty else { return }
         let seen = Marks(ipv4: board.ipv4.seenByAll, ipv6: board.ipv6.seenByAll)
         retired.removeAll { old in
@@ -302,6 +307,7 @@ public struct ForwardingPlan: Sendable {
     /// True while something that was replaced is not free yet.
     public var waitsForLane: Bool {
         !retired.isEmpty || !retiredNumbers.isEmpty || board.ipv4.waitsForReaders || board.ipv6.waitsForReaders
+            || board.rights.waitsForReaders
     }
 
     // MARK: Looking

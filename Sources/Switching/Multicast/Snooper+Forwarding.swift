@@ -8,6 +8,7 @@
 //     a site gets a frame     a fact of its says that it wants (group, source)                rule 37
 //                             it wants everything: routers, or lost count                     rule 36, 29
 //                             it has no wish for the group, and floods                        rule 12, 37
+//                             and in each of these cases its rights and ours allow it         rule 44
 
 import Basics
 import Wire
@@ -148,6 +149,7 @@ extension Snooper {
     mutating func compile(_ key: GroupKey) {
         if key.group.isUnspecified { return compileVLAN(key.vlan, key.family) }
         let deciding = deciding(key)
+        noteWishDecisions(deciding)
         if !deciding.isRegisteredHere && deciding.remote.isEmpty { return plan.remove(key) }
         let everything = interests.wantsEverything(key.vlan, key.family)
         let flooding = interests.floodingSites
@@ -171,7 +173,8 @@ extension Snooper {
             silent.remove(peer)
             if wants(wish, source) { peers.insert(peer) }
         }
-        return FanOut(ports: ports, peers: peers.union(silent))
+        let fanOut = FanOut(ports: ports, peers: peers.union(silent))
+        return rights.sorted(fanOut, deciding.key.vlan, deciding.key.group, from: source)
     }
 
     /// The default of a VLAN, and every group on it: routers or ports that have lost count concern them all.
@@ -201,11 +204,12 @@ extension Snooper {
     /// Where a group goes that nobody has joined.
     private func everyGroup(_ vlan: VLAN?, _ family: IPFamily) -> FanOut {
         let all = PortSet(first: configuration.ports)
+        let peers = interests.wantsEverything(vlan, family).union(interests.floodingSites)
         guard configuration.isEnabled else {
-            return FanOut(ports: all, peers: interests.wantsEverything(vlan, family).union(interests.floodingSites))
+            return rights.sorted(FanOut(ports: all, peers: peers), vlan, nil, from: nil)
         }
         var ports = configuration.floodsUnregistered ? all : configuration.routerPorts
         if let vlan { ports = ports.union(routers.ports(vlan, family)).union(lostPorts(vlan, family)) }
-        return FanOut(ports: ports, peers: interests.wantsEverything(vlan, family).union(interests.floodingSites))
+        return rights.sorted(FanOut(ports: ports, peers: peers), vlan, nil, from: nil)
     }
 }

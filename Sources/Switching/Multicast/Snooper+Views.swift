@@ -16,7 +16,7 @@ public struct SnoopSnapshot: Sendable {
         public var wish: Wish
         /// The sites that want something of it.
         public var sites: [(peer: PeerIndex, wish: Wish)]
-        /// Where frames go whose source no wish lists.
+        /// Where frames go whose source no wish lists; `peers` has those that may have it of some source.
         public var fanOut: FanOut
         public var totals: GroupTotals
     }
@@ -93,6 +93,8 @@ public struct ForwardingExplanation: Sendable {
     public var wish: Wish
     /// For another site, one; for this one, each port.
     public var decisions: [(port: PortIndex?, reason: ForwardingReason)]
+    /// Why such a frame may not go there, whatever was decided (rule 44).
+    public var denial: Denial?
     /// Members on this site's ports.
     public var members: [(port: PortIndex, entry: GroupEntryView)]
 }
@@ -131,7 +133,9 @@ extension Snooper {
         return keys.sorted().map { key in
             SnoopSnapshot.Group(
                 key: key, ports: memberPorts(key), fixed: statics[key], wish: ownWish(key), sites: interests.wishes(for: key),
-                fanOut: plan.fanOut(key.vlan, group: key.group, source: .unspecified(key.family)), totals: plan.totals(key))
+                fanOut: rights.allowed(
+                    plan.fanOut(key.vlan, group: key.group, source: .unspecified(key.family)), key.vlan, key.group),
+                totals: plan.totals(key))
         }
     }
 
@@ -169,6 +173,15 @@ extension Snooper {
         return ForwardingExplanation(
             key: key, source: source, scope: scope, peer: peer,
             wish: peer.map { interests.wish(of: $0, for: key) } ?? ownWish(key), decisions: decisions,
-            members: memberPorts(key))
+            denial: denial(key, source, scope, peer), members: memberPorts(key))
+    }
+
+    private func denial(
+        _ key: GroupKey, _ source: IPAddress?, _ scope: ForwardingExplanation.Scope, _ peer: PeerIndex?
+    ) -> Denial? {
+        // What goes everywhere and is in no rule needs the VLAN alone.
+        let group = scope == .everywhere || key.group.isUnsnoopedGroup ? nil : key.group
+        if let peer { return rights.denial(.outward, peer, key.vlan, group, from: source) }
+        return rights.ownDenial(key.vlan, group, from: source)
     }
 }

@@ -32,6 +32,9 @@ public struct Snooper: Sendable {
     public internal(set) var groups: GroupTable
     public internal(set) var routers: RouterPorts
     var interests: InterestStore
+    /// What this site and the others may send and receive.
+    public internal(set) var rights: RightsBook
+    var wishAudit = WishAudit()
     public internal(set) var book: FactBook
     public internal(set) var plan: ForwardingPlan
     /// Iterated in `segmentKeys`' order.
@@ -75,6 +78,7 @@ public struct Snooper: Sendable {
         routers = RouterPorts(
             ports: configuration.ports, configured: configuration.routerPorts, disabled: configuration.routerlessPorts)
         interests = InterestStore(peers: configuration.peers, limit: configuration.interestLimit)
+        rights = RightsBook(peers: configuration.peers)
         book = FactBook(version: version)
         self.random = SeededRandom(seed: random.next())
         reportBuckets = (0..<configuration.ports).map { _ in ReportBucket() }
