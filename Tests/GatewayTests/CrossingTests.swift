@@ -1,4 +1,5 @@
-// Both sides begin at the same instant, with ML-KEM: the initiations and their annexes cross on the wire, and so do the responses.
+// Both sides begin at the same instant, with ML-KEM: the initiations and their annexes cross on the wire, and so do the
+// responses.
 
 import Basics
 import Settings

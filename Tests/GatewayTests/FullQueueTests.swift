@@ -85,8 +85,8 @@ import Tunnels
         expectAll(mesh, count)
     }
 
-    /// Keys are renewed meanwhile. The first datagram under new keys cannot be told of, nor can the second; when one can, they are
-    /// confirmed.
+    /// Keys are renewed meanwhile. The first datagram under new keys cannot be told of, nor can the second; when one can, they
+    /// are confirmed.
     @Test(arguments: [[1, 1], [2, 2]])
     func renewalsAreConfirmedInTheEnd(_ lanes: [Int]) throws {
         let mesh = LanesMesh(lanes, SiteSetup(rekeyTime: .seconds(6)))
@@ -107,7 +107,8 @@ import Tunnels
         #expect(mesh.sites.allSatisfy { $0[.unknownStream] == 0 })
     }
 
-    /// The peer moves while nobody can be told: the lanes that hear it send to its new place at once, and control learns of it later.
+    /// The peer moves while nobody can be told: the lanes that hear it send to its new place at once, and control learns of it
+    /// later.
     @Test func aMoveIsToldInTheEnd() throws {
         let mesh = try LanesMesh.up([2, 2])
         let filling = fill(mesh)

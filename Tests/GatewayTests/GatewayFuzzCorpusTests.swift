@@ -1,5 +1,5 @@
-// The corpora of the fuzzers of what comes over the WAN, each input once, seeds damaged a little, and inputs drawn at random: what a
-// fuzzer has found, or found worth keeping, holds in every build. tools/fuzz/run looks for more.
+// The corpora of the fuzzers of what comes over the WAN, each input once, seeds damaged a little, and inputs drawn at random:
+// what a fuzzer has found, or found worth keeping, holds in every build. tools/fuzz/run looks for more.
 
 import Basics
 import Foundation

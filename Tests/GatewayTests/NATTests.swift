@@ -49,7 +49,7 @@ import Tunnels
         mesh.sites.reduce(0) { $0 + $1.core.control.handshakeCounters.rivals }
     }
 
-    /// A change costs what is under way to the old mapping, and what is sent there until the first datagram comes from the new one.
+    /// A change costs what is under way to the old mapping, and what is sent there until a datagram comes from the new one.
     @Test func mappingsChangeInTurn() throws {
         let mesh = try pair()
         flow(mesh, count: 4_000)

@@ -1,5 +1,5 @@
-// Ed25519 as passes, revocations and gossip are signed and verified with it, against Project Wycheproof's vectors where those are on
-// the machine. They are not copied into the project: they are looked for in a `shared/vectors` folder beside or above it.
+// Ed25519 as passes, revocations and gossip are signed and verified with it, against Project Wycheproof's vectors where those are
+// on the machine. They are not copied into the project: they are looked for in a `shared/vectors` folder beside or above it.
 
 import Foundation
 import Testing

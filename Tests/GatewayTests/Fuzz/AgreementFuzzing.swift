@@ -1,4 +1,4 @@
-// A whole gateway that has one peer, under a little program of whoever is outside: datagrams as they come, datagrams with right macs,
+// A whole gateway that has one peer, under a little program of whoever is outside: datagrams as they come, or with right macs,
 // initiations, annexes, responses and cookie replies made with the peer's key, a stranger's or the gateway's own, and, under
 // the sessions that come of them, sealed text of any kind. One datagram has one answer at most, which is no longer than
 // it; the gateway asks for no time that has passed; and at the end the real peer comes up.

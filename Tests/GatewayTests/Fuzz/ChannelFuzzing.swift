@@ -9,8 +9,8 @@ import Tunnels
 enum ChannelFuzzing {
     private static let mostSteps = 200
     private static let (queue, message, segment) = (4, 700, 128)
-    /// Of one end: messages that wait, that were not fetched, and segments in their windows, which a stranger makes as long as the
-    /// longest block.
+    /// Of one end: messages that wait, that were not fetched, and segments in their windows, which a stranger makes as long as
+    /// the longest block.
     private static let mostKept = (queue + queue + 64 + 1) * message + 64 * segment + 64 * 2_048
 
     static func run(_ input: [UInt8]) -> [String] {

@@ -1,6 +1,6 @@
 // What the fuzzers of all that comes over the WAN do with an input, also run by the tests on every file of their corpora. It is
-// compiled twice: here, and instrumented, through a symbolic link, in tools/fuzz. A body never traps by itself; it returns what was
-// wrong.
+// compiled twice: here, and instrumented, through a symbolic link, in tools/fuzz. A body never traps by itself; it returns what
+// was wrong.
 
 import Switching
 
@@ -8,7 +8,7 @@ import Switching
 public enum GatewayFuzzBody: String, CaseIterable, Sendable {
     /// A datagram of a handshake, of any kind, its payload, or a probe's record: the parsers alone.
     case handshake
-    /// A little program of handshakes with a whole gateway, with right macs and right keys, so that what is behind them is reached.
+    /// A little program of handshakes with a whole gateway, with right macs and keys, so that what is behind them is reached.
     case agreement
     /// Opened text of several datagrams: what packing put together, taken apart.
     case records

@@ -1,4 +1,4 @@
-// Two lanes of a gateway under a little program: runs of datagrams that somebody made up, runs that are sealed rightly by the peer,
+// Two lanes of a gateway under a little program: runs of datagrams that somebody made up, runs that the peer has sealed rightly,
 // whatever is in them, frames of the LAN, commands of control, and time. Every datagram is counted once, everything that is
 // sent opens under its key, no counter is used twice, and no frame that goes to the LAN is one that no LAN carries.
 //
