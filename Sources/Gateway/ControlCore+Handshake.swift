@@ -13,7 +13,7 @@ extension ControlCore {
     private static let patience = 5
     /// An authentic initiation that is older than the newest by no more was overtaken, or sent again by somebody.
     private static let clockSlack = Interval.seconds(10)
-    /// Within what time two places in turn are not one gateway that moved.
+    /// Within what time two places in turn are not one gateway that moved, at most.
     private static let rivalWindow = Interval.seconds(120)
     /// Sessions that a peer begins without confirming one before the operator is told.
     private static let unconfirmedLimit = 3
@@ -179,7 +179,6 @@ extension ControlCore {
         peers[index].lastTimestamp = payload.timestamp
         peers[index].acceptedTimestamps.append(payload.timestamp)
         if peers[index].acceptedTimestamps.count > PeerState.timestampsKept { peers[index].acceptedTimestamps.removeFirst() }
-        noteSighting(index, source, now)
         // Only the newest initiation of a peer may still be waiting: one that is replaced has lost its annex.
         missAnnex(index, now)
         guard wantsHybrid else { return respond(index, noise, payload, cipher, nil, source, now) }
@@ -198,7 +197,6 @@ extension ControlCore {
                     .replayedInitiation(peers[index].name, from: source, suppressed: $0)
                 })
         }
-        noteSighting(index, source, now)
         refuse(
             .clockBack,
             peers[index].clockLimiter.admit(at: now).map {
@@ -214,12 +212,15 @@ extension ControlCore {
             })
     }
 
-    /// A, B, A, B within `rivalWindow`: one gateway that moves does not go back and forth so.
+    /// Sessions that it began and confirmed at A, B, A, B, faster than one gateway renews them: two that take each other's
+    /// place. Initiations alone say nothing: a gateway with several addresses, or that tries several of ours, sends them from
+    /// each in turn while it has no answer, and anybody can send them again from anywhere.
     private mutating func noteSighting(_ index: Int, _ source: Endpoint, _ now: Instant) {
         peers[index].sightings.append(PeerState.Sighting(endpoint: source, at: now))
         if peers[index].sightings.count > 4 { peers[index].sightings.removeFirst() }
         let seen = peers[index].sightings
-        guard seen.count == 4, now - seen[0].at <= ControlCore.rivalWindow, seen[0].endpoint == seen[2].endpoint,
+        let window = min(ControlCore.rivalWindow, configuration.rekeyTime * 2)
+        guard seen.count == 4, now - seen[0].at <= window, seen[0].endpoint == seen[2].endpoint,
             seen[1].endpoint == seen[3].endpoint, seen[0].endpoint != seen[1].endpoint
         else { return }
         handshakeCounters.rivals &+= 1
@@ -392,6 +393,7 @@ extension ControlCore {
             !peers[index].sessions[place].isConfirmed
         else { return }
         peers[index].sessions[place].isConfirmed = true
+        noteSighting(index, endpoint, now)
         established(index, at: endpoint, now)
     }
 

@@ -127,6 +127,8 @@ public struct PeerSnapshot: Sendable, Hashable {
     /// The channel's smoothed round trip; `nil` before the first measurement.
     public var controlRoundTrip: Interval?
     public var path: PathSnapshot
+    /// What is sent to it at most, in bits a second, as configured; `nil` for no limit.
+    public var rate: UInt64?
 }
 
 public struct ControlCore: Sendable {
@@ -156,6 +158,8 @@ public struct ControlCore: Sendable {
     private(set) var held: [[LaneCommand]]
     /// For each lane the hosts that it is still to be told of, in order.
     private var sightings: [[MACEntry]]
+    /// Sightings that one lane was never told of, since too many waited for it.
+    public private(set) var untoldSightings: UInt64 = 0
     private var listing: [MACEntry] = []
     private var listings: [(token: UInt32, rows: [MACEntry])] = []
     private var nextToken: UInt32 = 1
@@ -167,6 +171,8 @@ public struct ControlCore: Sendable {
     private static let eventBudget = 4096
     /// Sightings that wait for one lane at most.
     private static let sightingLimit = 65_536
+    /// How many of them make room at once.
+    private static let sightingsForgotten = 1_024
     /// Places of a lane's queue that sightings may not take, so that keys and states of peers find room.
     private static let commandReserve = 256
     var limiters = Limiters()
@@ -282,7 +288,10 @@ public struct ControlCore: Sendable {
         for other in mailboxes.indices where other != lane {
             if !sightings[other].isEmpty || !tell(entry, to: other) {
                 // The oldest are told again by and by by the lane that has seen them.
-                if sightings[other].count >= ControlCore.sightingLimit { sightings[other].removeFirst(1024) }
+                if sightings[other].count >= ControlCore.sightingLimit {
+                    sightings[other].removeFirst(ControlCore.sightingsForgotten)
+                    untoldSightings &+= UInt64(ControlCore.sightingsForgotten)
+                }
                 sightings[other].append(entry)
             }
         }

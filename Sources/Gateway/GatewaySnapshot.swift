@@ -47,6 +47,8 @@ public struct GatewaySnapshot: Sendable {
     public var confinement: Confinement?
     public var peers: [PeerSnapshot]
     public var handshakes: HandshakeCounters
+    /// Hosts that one lane saw and another was never told of, since too many waited to be told.
+    public var untoldSightings: UInt64
     /// Which library seals and opens.
     public var backends: CipherBackends
     public var layout: CounterLayout
@@ -71,6 +73,7 @@ public struct GatewaySnapshot: Sendable {
         peers = control.peers.indices.map { control.snapshot(of: PeerIndex($0), at: taken) }
         handshakes = control.handshakeCounters
         handshakes.sourceEvictions = control.handshakeGuard.sources.evictions
+        untoldSightings = control.untoldSightings
         self.backends = backends
         self.layout = layout
         self.counters = counters
@@ -106,9 +109,12 @@ extension GatewayCore {
     {
         lane.bridge.macs.expire(at: now, budget: lane.bridge.macs.limit)
         lane.updateGauges()
-        return GatewaySnapshot(
+        var snapshot = GatewaySnapshot(
             site: site, listen: nil, started: started, taken: now, ports: ports, control: control,
             backends: lane.configuration.backends, layout: lane.bridge.counters.layout,
             counters: lane.bridge.counters.values, macs: macRows(), withGroups: true)
+        // The one lane has all of it.
+        for (index, rate) in lane.configuration.rates.enumerated() where rate > 0 { snapshot.peers[index].rate = rate }
+        return snapshot
     }
 }

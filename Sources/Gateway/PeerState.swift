@@ -44,7 +44,7 @@ struct PeerState: Sendable {
         var expires: Instant
     }
 
-    /// Where authentic initiations came from, oldest first.
+    /// From where a session that the peer had begun was confirmed, and when.
     struct Sighting: Sendable {
         var endpoint: Endpoint
         var at: Instant

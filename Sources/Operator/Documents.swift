@@ -157,6 +157,8 @@ public struct PeersDocument: Codable, Sendable, Equatable {
         public var classes: [Class]?
         /// Octets of frames that wait for the peer's rate; absent where a gateway is older than this.
         public var waitingBytes: UInt64?
+        /// What is sent to it at most, in bits a second; absent where there is no limit.
+        public var rate: UInt64?
         /// Frames that the rights of the two sites kept from going there, and that came and were dropped for that; absent where a
         /// gateway is older than these.
         public var deniedOut: UInt64?
@@ -221,7 +223,7 @@ public struct PeersDocument: Codable, Sendable, Equatable {
                 framesOut: snapshot[index, .framesOut],
                 control: Control(peer), path: Path(peer.path),
                 classes: PeersDocument.classes(of: index, snapshot), waitingBytes: snapshot[index, .waiting],
-                deniedOut: snapshot[index, .deniedOut], deniedIn: snapshot[index, .deniedIn])
+                rate: peer.rate, deniedOut: snapshot[index, .deniedOut], deniedIn: snapshot[index, .deniedIn])
         }
     }
 }
@@ -308,6 +310,8 @@ public struct MACsDocument: Codable, Sendable, Equatable {
     /// Since the start.
     public var moves: UInt64
     public var evictions: UInt64
+    /// Hosts that one lane saw and another was never told of; absent where a gateway is older than this.
+    public var untold: UInt64?
     public var macs: [Entry]
 
     public init(_ snapshot: GatewaySnapshot) {
@@ -315,6 +319,7 @@ public struct MACsDocument: Codable, Sendable, Equatable {
         entries = snapshot[LaneGauge.macs]
         moves = snapshot[LaneGauge.macMoves]
         evictions = snapshot[LaneGauge.macEvictions]
+        untold = snapshot.untoldSightings
         macs = (snapshot.macs ?? []).map { row in
             let name = snapshot.name(of: row.location)
             let isPort = row.location.port != nil

@@ -99,6 +99,7 @@ public enum Tables {
                 Column(title: "datagrams in", value: $0.datagramsIn, align: .right),
                 Column(title: "datagrams out", value: $0.datagramsOut, align: .right),
                 Column(title: "lost", value: $0.datagramsLost, align: .right),
+                Column(title: "rate", value: $0.rate.map(rate) ?? "-", align: .right),
                 Column(title: "queue drops", value: queueDrops($0)),
             ] + (isDenying ? [Column(title: "denied", value: denied($0))] : [])
         }
@@ -143,6 +144,15 @@ public enum Tables {
         microseconds.map { String(format: "%.3fms", Double($0) / 1_000) } ?? "-"
     }
 
+    /// `200Mbit`: as the configuration takes it, in the largest unit that gives a whole number.
+    private static func rate(_ bits: UInt64) -> String {
+        for (unit, size) in [("Gbit", 1_000_000_000), ("Mbit", 1_000_000), ("kbit", 1_000)] as [(String, UInt64)]
+        where bits >= size && bits % size == 0 {
+            return "\(bits / size)\(unit)"
+        }
+        return "\(bits)bit"
+    }
+
     /// `feed 3, bulk 120`: frames that a full queue dropped, by class.
     private static func queueDrops(_ peer: PeersDocument.Peer) -> String {
         guard let classes = peer.classes else { return "?" }
@@ -171,7 +181,10 @@ public enum Tables {
     }
 
     public static func text(_ document: MACsDocument) -> String {
-        let counts = "\(document.entries) entries, \(document.moves) moves, \(document.evictions) evictions\n"
+        let untold = document.untold ?? 0
+        let counts =
+            "\(document.entries) entries, \(document.moves) moves, \(document.evictions) evictions"
+            + (untold > 0 ? ", \(untold) sightings that a lane was not told of\n" : "\n")
         if document.macs.isEmpty { return counts }
         let table = TextTable<MACsDocument.Entry> {
             [

@@ -171,7 +171,7 @@ public struct ControlChannel: Sendable {
     public var roundTrip: Interval? { sender.roundTrip }
 
     /// Octets of messages kept, in both directions, for the tests of bounds.
-    var keptBytes: Int { sender.keptBytes + receiver.keptBytes }
+    package var keptBytes: Int { sender.keptBytes + receiver.keptBytes }
 
     /// Where our streams end, for the test of what happens there.
     mutating func limitSequences(to limit: UInt32) { sender.sequenceLimit = limit }

@@ -92,6 +92,8 @@ final class LanesMesh {
     var isLost: (LaneDatagram) -> Bool = { _ in false }
     /// Whether control does nothing: what lanes do while it is slow.
     var controlSleeps = false
+    /// What happens to a lane just before frames or a datagram come to it.
+    var beforeLane: (_ site: LanesSite, _ lane: Int) -> Void = { _, _ in }
     private var underWay: [(at: Instant, to: Endpoint, from: Endpoint, datagram: LaneDatagram)] = []
     /// The next last; sorted when the clock runs.
     private var frames: [(at: Instant, number: Int, site: Int, lane: Int, port: Int, bytes: [UInt8])] = []
@@ -193,6 +195,7 @@ final class LanesMesh {
         while let frame = frames.last, frame.at <= now {
             frames.removeLast()
             var bytes = frame.bytes
+            beforeLane(sites[frame.site], frame.lane)
             bytes.withMutableRawSpan {
                 sites[frame.site].lanes[frame.lane].handleFrame(&$0, offload: .none, on: PortIndex(frame.port), at: now)
             }
@@ -209,6 +212,7 @@ final class LanesMesh {
         var bytes = datagram.bytes
         // As the driver does: commands after the datagrams were taken and before they are handled.
         site.lanes[lane].handleCommands(at: now)
+        beforeLane(site, lane)
         bytes.withMutableRawSpan { site.lanes[lane].handleDatagram(&$0, from: from, at: now) }
         settle(index)
     }

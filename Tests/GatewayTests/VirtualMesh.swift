@@ -156,6 +156,8 @@ final class VirtualSite {
     /// Sites by this site's peer number.
     let peers: [Int]
     var endpoint: Endpoint
+    /// Behind a NAT: the address that it forwards for good, and that names lead to. What the site sends comes from `endpoint`.
+    var forwarded: Endpoint?
     var core: GatewayCore
     /// What each LAN port was given.
     var delivered: [[Delivery]]
@@ -180,6 +182,8 @@ final class VirtualSite {
         endpoint = VirtualSite.home(index, isIPv6: setup.isIPv6)
         delivered = Array(repeating: [], count: setup.ports)
     }
+
+    func isReached(at place: Endpoint) -> Bool { place == endpoint || place == forwarded }
 
     static func home(_ index: Int, isIPv6: Bool = false) -> Endpoint {
         isIPv6
@@ -389,7 +393,7 @@ final class VirtualMesh {
     }
 
     private func arrive(_ to: Endpoint, _ from: Endpoint, _ bytes: [UInt8], _ octet: UInt8) {
-        guard let site = sites.first(where: { $0.endpoint == to }), site.isAlive else { return }
+        guard let site = sites.first(where: { $0.isReached(at: to) }), site.isAlive else { return }
         handle(bytes, site, from, octet)
         flush(site)
     }
@@ -410,7 +414,7 @@ final class VirtualMesh {
             case .resolve(let peer):
                 site.resolves += 1
                 let other = site.peers[peer.index]
-                let found = sites.count > other && site.resolverWorks ? [sites[other].endpoint] : []
+                let found = sites.count > other && site.resolverWorks ? [sites[other].forwarded ?? sites[other].endpoint] : []
                 let home = VirtualSite.home(other)
                 site.core.control.handleResolved(
                     peer, to: site.resolverWorks ? (found.isEmpty ? [home] : found) : [], at: now)
@@ -446,7 +450,7 @@ final class VirtualMesh {
     }
 
     private func carry(_ bytes: [UInt8], _ octet: UInt8, from: VirtualSite, to: Endpoint) {
-        let target = sites.firstIndex { $0.endpoint == to }
+        let target = sites.firstIndex { $0.isReached(at: to) }
         sent.append(SentDatagram(at: now, from: from.index, to: target ?? -1, bytes: bytes, octet: octet))
         guard let target else { return }
         let wire = characters[from.index * sites.count + target]

@@ -42,6 +42,8 @@ import Testing
 
     /// In the sandbox: what a gateway needs is there, and what it does not need is refused. Each number is a refusal that failed.
     @Test func theSandboxRefuses() async {
+        // In there nothing can be removed, and the process has another number than this one.
+        defer { try? FileManager.default.removeItem(atPath: NSTemporaryDirectory() + "cw-sandbox-\(getpid())") }
         await #expect(processExitsWith: .success) {
             func code(_ result: Int64) -> Int32 { Int32(truncatingIfNeeded: result < 0 ? -result : 0) }
             func opens(_ path: String) -> Bool {
@@ -49,7 +51,7 @@ import Testing
                 if result >= 0 { _ = cwl_close(Int32(truncatingIfNeeded: result)) }
                 return result >= 0
             }
-            let place = NSTemporaryDirectory() + "cw-sandbox-\(getpid())"
+            let place = NSTemporaryDirectory() + "cw-sandbox-\(getppid())"
             guard unsafe mkdir(place, 0o700) == 0 else { exit(2) }
             for name in ["socket", "other"] where unsafe cwl_create_exclusive("\(place)/\(name)", 0o600) < 0 { exit(9) }
             guard opens("\(place)/other"), opens("/etc/hosts") else { exit(3) }

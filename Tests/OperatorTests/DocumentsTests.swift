@@ -126,6 +126,7 @@ import Testing
                     "round_trip_median_microseconds" : 1707,
                     "round_trip_microseconds" : 1701
                   },
+                  "rate" : 200000000,
                   "state" : "up",
                   "waiting_bytes" : 112
                 },
@@ -254,7 +255,8 @@ import Testing
                     }
                   ],
                   "moves" : 5,
-                  "site" : "london"
+                  "site" : "london",
+                  "untold" : 2048
                 }
                 """)
     }

@@ -89,6 +89,9 @@ func makeSnapshot(
     }
     snapshot.lanes = lanes
     if !isEmpty {
+        snapshot.untoldSightings = 2_048
+        snapshot.peers[0].rate = 200_000_000
+        snapshot.peers[1].rate = 64_500
         snapshot.peers[0].state = .up
         snapshot.peers[0].endpoint = Endpoint(ipv4: 0xC000_0201, port: 7117)
         snapshot.peers[0].cipher = .aes256gcm

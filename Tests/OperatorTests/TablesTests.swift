@@ -42,11 +42,11 @@ import Testing
         let shown = try text(.peers)
         #expect(
             shown == """
-                peer  state      endpoint           cipher      keys                   heard frames in frames out datagrams in datagrams out lost queue drops                    denied
-                ----- ---------- ------------------ ----------- ------------------- -------- --------- ---------- ------------ ------------- ---- ------------------------------ ---------------
-                ams   up         192.0.2.1:7117     aes-256-gcm X25519 + ML-KEM-768 0.3s ago       104    1000215          100           102  106 feed 109, normal 110, bulk 111 113 out, 114 in
-                nyc   connecting [2001:db8::1]:7118 -           -                   1h2m ago       204        205          200           202  206 feed 209, normal 210, bulk 211 213 out, 214 in
-                tokyo waiting    -                  -           -                      never       304        305          300           302  306 -                              -
+                peer  state      endpoint           cipher      keys                   heard frames in frames out datagrams in datagrams out lost     rate queue drops                    denied
+                ----- ---------- ------------------ ----------- ------------------- -------- --------- ---------- ------------ ------------- ---- -------- ------------------------------ ---------------
+                ams   up         192.0.2.1:7117     aes-256-gcm X25519 + ML-KEM-768 0.3s ago       104    1000215          100           102  106  200Mbit feed 109, normal 110, bulk 111 113 out, 114 in
+                nyc   connecting [2001:db8::1]:7118 -           -                   1h2m ago       204        205          200           202  206 64500bit feed 209, normal 210, bulk 211 213 out, 214 in
+                tokyo waiting    -                  -           -                      never       304        305          300           302  306        - -                              -
 
                 path to  mtu search   rtt p50 rtt p99  jitter loss probes answered black holes
                 ------- ---- -------- ------- ------- ------- ---- ------ -------- -----------
@@ -87,7 +87,7 @@ import Testing
                 -     02:00:00:00:00:01 port lan1  0.0s ago
                 10    02:00:00:00:00:02 peer nyc   5.2s ago
                 s4094 02:ab:cd:ef:00:03 port lan0 3m20s ago
-                3 entries, 5 moves, 7 evictions
+                3 entries, 5 moves, 7 evictions, 2048 sightings that a lane was not told of
 
                 """)
     }

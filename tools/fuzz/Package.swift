@@ -17,7 +17,8 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "fuzz",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     ],
     targets: [
         .target(name: "Basics", swiftSettings: strict),
@@ -43,5 +44,25 @@ let package = Package(
         .executableTarget(name: "FuzzPass", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
         .executableTarget(name: "FuzzGossip", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
         .executableTarget(name: "FuzzTree", dependencies: ["MeshFuzzBodies"], swiftSettings: strict),
+
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(
+            name: "Tunnels",
+            dependencies: ["Basics", "Buffers", "COpenSSL", "CSodium", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
+        .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
+        .target(
+            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
+            swiftSettings: strict),
+        // Tests/GatewayTests/Fuzz.
+        .target(
+            name: "GatewayFuzzBodies", dependencies: ["Basics", "Buffers", "Switching", "Tunnels", "Gateway"],
+            swiftSettings: strict),
+        .executableTarget(name: "FuzzHandshake", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzAgreement", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzRecords", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzChannel", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzFacts", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
+        .executableTarget(name: "FuzzLane", dependencies: ["GatewayFuzzBodies"], swiftSettings: strict),
     ]
 )
