@@ -43,7 +43,8 @@ extension ControlCore {
         let datagram = Initiation.datagram(message: message, to: peers[index].key, cookie: cookie)
         peers[index].pending.append(
             PeerState.Pending(
-                noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil))
+                noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil,
+                expires: now + PeerState.Pending.patience))
         actions.append(.datagram(datagram, to: endpoint))
         guard let pair else { return }
         actions.append(
@@ -270,6 +271,9 @@ extension ControlCore {
         respond(index, waiting.noise, waiting.payload, waiting.cipher, encapsulation, waiting.source, now)
     }
 
+    /// Initiations that were not answered in time are forgotten, keys and all.
+    mutating func expirePending(_ index: Int, _ now: Instant) { peers[index].pending.removeAll { $0.expires <= now } }
+
     mutating func expireWaiting(_ index: Int, _ now: Instant) {
         if let waiting = peers[index].waiting, waiting.expires <= now { missAnnex(index, now) }
     }
@@ -308,7 +312,8 @@ extension ControlCore {
     private mutating func handleResponse(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let (stream, message, isHybrid) = Response.parse(datagram) else { return refuse(.malformed) }
         guard let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
-            let pending = peers[index].pending.first(where: { $0.stream == stream }), !isHybrid || pending.pair != nil
+            let pending = peers[index].pending.first(where: { $0.stream == stream && $0.expires > now }),
+            !isHybrid || pending.pair != nil
         else { return refuse(.strayResponse) }
         var noise = pending.noise
         guard let bytes = noise.readSecond(message, encapsulatedTo: isHybrid ? pending.pair : nil),
@@ -322,8 +327,6 @@ extension ControlCore {
                 })
         }
         guard isHybrid || configuration.postQuantum != .required else { return refuseClassical(index, source, now) }
-        peers[index].pending = []
-        peers[index].nextInitiation = nil
         makeRoom(index)
         let keys = noise.split()
         begin(
@@ -381,6 +384,8 @@ extension ControlCore {
         let hasMoved = peers[index].endpoint.map { $0 != endpoint } ?? false
         peers[index].endpoint = endpoint
         peers[index].attempts = 0
+        // Whoever answers one that is still under way, and was kept back, is not to take this session's place.
+        peers[index].pending = []
         peers[index].nextInitiation = nil
         peers[index].unconfirmed = 0
         peers[index].handshakes &+= 1

@@ -13,6 +13,7 @@
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `paths.suspect`: the peer is suspect; for `paths.down`: it is down, and initiations
 //                   begin. See ControlCore+Paths.
+//     answers       an initiation that is not answered in `Pending.patience` is forgotten, and when a session comes about.
 //     annex         an initiation whose ML-KEM key has not come in `Waiting.patience` is forgotten.
 //     resolution    names are resolved at the start, again after every five unanswered initiations, and every
 //                   `paths.resolveInterval`; a name that leads nowhere, again every five seconds.
@@ -279,6 +280,7 @@ public struct ControlCore: Sendable {
             checkPath(index, now)
             checkRenewal(index, now)
             expireWaiting(index, now)
+            expirePending(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
         handleMulticastTimeout(now)
@@ -292,6 +294,7 @@ public struct ControlCore: Sendable {
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
             if let waiting = peer.waiting { next = min(next, waiting.expires) }
+            if let pending = peer.pending.first { next = min(next, pending.expires) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             next = min(next, pathTimeout(of: peer))

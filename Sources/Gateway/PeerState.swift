@@ -21,6 +21,9 @@ struct PeerState: Sendable {
 
     /// An initiation that was sent and may still be answered.
     struct Pending: Sendable {
+        /// How long an answer may take: what somebody kept back for longer is worth nothing.
+        static let patience = Interval.seconds(5)
+
         var noise: NoiseHandshake
         var stream: UInt32
         /// What the other side may encapsulate to.
@@ -29,6 +32,8 @@ struct PeerState: Sendable {
         var mac: [UInt8]?
         /// Whether the initiation had a cookie.
         var hadCookie: Bool
+        /// From then on it is not answered any more.
+        var expires: Instant
     }
 
     /// An initiation that was authentic and new, and whose annex has still to come. At most one for each peer, the newest.

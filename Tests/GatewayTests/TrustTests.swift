@@ -1,0 +1,85 @@
+// What a tunnel is trusted for, against those who keep datagrams and send them later or again, and against paths that carry one way.
+
+import Basics
+import Settings
+import Testing
+
+@testable import Gateway
+@testable import Tunnels
+
+@Suite struct TrustTests {
+    private static let elsewhere = Endpoint(ipv4: 0xCB00_7142, port: 4_000)
+
+    private func pair(
+        seed: UInt64 = 1, wire: WireCharacter = WireCharacter(), _ change: (inout SiteSetup, Int) -> Void = { _, _ in }
+    ) -> VirtualMesh {
+        let setups = (0...1).map { number in
+            var setup = SiteSetup()
+            change(&setup, number)
+            return setup
+        }
+        return VirtualMesh(setups, seed: seed, wire: wire)
+    }
+
+    private func refusals(_ mesh: VirtualMesh, _ site: Int, _ cause: HandshakeRefusal) -> UInt64 {
+        mesh.sites[site].core.control.handshakeCounters[cause]
+    }
+
+    private func carriesBothWays(_ mesh: VirtualMesh) -> Bool {
+        let before = mesh.sites.map { $0.delivered[0].count }
+        mesh.send(testFrame(to: .broadcast, from: host(0)), site: 0)
+        mesh.send(testFrame(to: .broadcast, from: host(1)), site: 1)
+        mesh.run(for: .milliseconds(500))
+        return mesh.sites[0].delivered[0].count == before[0] + 1 && mesh.sites[1].delivered[0].count == before[1] + 1
+    }
+
+    // MARK: Kept back
+
+    /// Somebody keeps initiations of site 0 from arriving, and brings them to site 1 once a session stands that site 1 began:
+    /// the answers are worth nothing, and nobody has moved.
+    @Test(arguments: [1, 300] as [Int64])
+    func anInitiationThatWasKeptBack(_ seconds: Int64) throws {
+        let mesh = pair { setup, _ in
+            setup.postQuantum = .on
+            setup.rekeyTime = .seconds(1_000)
+        }
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .milliseconds(3_500))
+        func newest(_ kind: DatagramKind, from site: Int) throws -> [UInt8] {
+            try #require(mesh.sent.last { $0.from == site && $0.kind == kind }).bytes
+        }
+        let kept = [try newest(.initiation, from: 0), try newest(.annex, from: 0)]
+        mesh.setWire(0, 1) { $0.isCut = false }
+        for kind in [DatagramKind.initiation, .annex] {
+            mesh.inject(try newest(kind, from: 1), to: 0, from: mesh.sites[1].endpoint)
+        }
+        mesh.run(for: .milliseconds(20))
+        #expect(mesh.sites.allSatisfy { $0.state(of: 1 - $0.index) == .up })
+        #expect(mesh.sent.count { $0.kind == .response } == 1, "site 1 began, and nobody else")
+        mesh.run(for: .seconds(seconds))
+        let sessions = mesh.sites[0].core.control.peers[0].sessions.map(\.stream)
+        for bytes in kept { mesh.inject(bytes, to: 1, from: TrustTests.elsewhere) }
+        let answer = try #require(mesh.sent.last { $0.from == 1 && $0.kind == .response })
+        #expect(answer.to == -1, "it goes to where the initiation came from")
+        mesh.inject(answer.bytes, to: 0, from: TrustTests.elsewhere)
+        #expect(refusals(mesh, 0, .strayResponse) == 1)
+        #expect(mesh.sites[0].core.control.peers[0].sessions.map(\.stream) == sessions)
+        #expect(carriesBothWays(mesh))
+        for site in mesh.sites {
+            #expect(site.core.control.peers[0].endpoint == mesh.sites[1 - site.index].endpoint)
+            #expect(site.core.lane.bridge.links[0].endpoint == mesh.sites[1 - site.index].endpoint)
+        }
+    }
+
+    /// Nobody answers: what is under way is young, and its keys are gone.
+    @Test func initiationsAreForgotten() {
+        let mesh = pair { setup, number in setup.dials = number == 0 }
+        mesh.kill(1)
+        mesh.run(for: .seconds(60))
+        let pending = mesh.sites[0].core.control.peers[0].pending
+        #expect(!pending.isEmpty && pending.allSatisfy { $0.expires > mesh.now && $0.expires <= mesh.now + .seconds(5) })
+        mesh.sites[0].core.control.peers[0].nextInitiation = nil
+        mesh.run(for: .seconds(6))
+        #expect(mesh.sites[0].core.control.peers[0].pending.isEmpty)
+    }
+}
