@@ -53,6 +53,11 @@ import Testing
             guard unsafe mkdir(place, 0o700) == 0 else { exit(2) }
             for name in ["socket", "other"] where unsafe cwl_create_exclusive("\(place)/\(name)", 0o600) < 0 { exit(9) }
             guard opens("\(place)/other"), opens("/etc/hosts") else { exit(3) }
+            // Opened before, as the file of a mesh is: written afterwards all the same.
+            let open = unsafe Glibc.open("\(place)/other", O_RDWR)
+            // Somebody else's service, which only the sandbox keeps out of reach.
+            let service = Int32(truncatingIfNeeded: cwl_unix_open(0))
+            guard unsafe cwl_unix_bind(service, "\(place)/service", 0o600) == 0, cwl_unix_listen(service, 1) == 0 else { exit(6) }
             do { try Privileges.drop(to: nil, keeping: []) } catch { exit(4) }
             guard CapabilitySet.current.isEmpty, Privileges.hasNoNewPrivileges else { exit(5) }
             let sandbox = Sandbox.enter(socket: "\(place)/socket")
@@ -74,6 +79,30 @@ import Testing
             if setuid(getuid()) != -1 || errno != EPERM { exit(25) }
             var child: pid_t = 0
             if unsafe posix_spawn(&child, "/bin/true", nil, nil, [nil], [nil]) != EPERM { exit(26) }
+            if unsafe chmod("\(place)/other", 0o644) != -1 || errno != EPERM { exit(40) }
+            if fchmod(open, 0o644) != -1 || errno != EPERM { exit(41) }
+            if unsafe fchmodat(AT_FDCWD, "\(place)/other", 0o644, 0) != -1 || errno != EPERM { exit(42) }
+            // By its number, since C libraries learn of it late; with no filter a bad descriptor or no such call.
+            if unsafe syscall(452, -1, "x", 0o644, 0) != -1 || errno != EPERM { exit(43) }
+            if unsafe chown("\(place)/other", getuid(), getgid()) != -1 || errno != EPERM { exit(44) }
+            if unsafe lchown("\(place)/other", getuid(), getgid()) != -1 || errno != EPERM { exit(45) }
+            if fchown(open, getuid(), getgid()) != -1 || errno != EPERM { exit(46) }
+            if unsafe fchownat(AT_FDCWD, "\(place)/other", getuid(), getgid(), 0) != -1 || errno != EPERM { exit(47) }
+            if unsafe setxattr("\(place)/other", "user.x", "x", 1, 0) != -1 || errno != EPERM { exit(48) }
+            if unsafe fremovexattr(open, "user.x") != -1 || errno != EPERM { exit(49) }
+            if unsafe futimens(open, nil) != -1 || errno != EPERM { exit(50) }
+            if unsafe utimensat(AT_FDCWD, "\(place)/other", nil, 0) != -1 || errno != EPERM { exit(51) }
+            // A socket that is open goes on: what is refused is another one, to reach other services with.
+            if cwl_unix_open(0) != -Int64(EPERM) { exit(52) }
+            var two: (Int32, Int32) = (-1, -1)
+            let pair = unsafe withUnsafeMutableBytes(of: &two) { room in
+                unsafe socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0, room.assumingMemoryBound(to: Int32.self).baseAddress!)
+            }
+            if pair != -1 || errno != EPERM { exit(53) }
+            if socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) < 0 { exit(54) }
+            if socket(AF_NETLINK, Int32(SOCK_RAW.rawValue), 0) < 0 { exit(55) }
+            if cwl_unix_listen(service, 2) != 0 || !interfaceExists("lo") { exit(56) }
+            if unsafe ftruncate(open, 2) != 0 || pwrite(open, "ab", 2, 0) != 2 || fdatasync(open) != 0 { exit(57) }
             // A thread is no process.
             do {
                 let done = WakeFlag()
