@@ -44,7 +44,7 @@ extension ControlCore {
         peers[index].pending.append(
             PeerState.Pending(
                 noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil,
-                expires: now + PeerState.Pending.patience))
+                expires: now + PeerState.Pending.patience, target: endpoint))
         actions.append(.datagram(datagram, to: endpoint))
         guard let pair else { return }
         actions.append(
@@ -315,6 +315,7 @@ extension ControlCore {
             let pending = peers[index].pending.first(where: { $0.stream == stream && $0.expires > now }),
             !isHybrid || pending.pair != nil
         else { return refuse(.strayResponse) }
+        guard peers[index].responses.take(isExpected: pending.target == source, at: now) else { return refuse(.tooManyResponses) }
         var noise = pending.noise
         guard let bytes = noise.readSecond(message, encapsulatedTo: isHybrid ? pending.pair : nil),
             let payload = Response.Payload(bytes),

@@ -21,6 +21,7 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case strayCookie
     case wrongPresharedKey
     case noPlace
+    case tooManyResponses
 
     /// The stable name: lower case with hyphens.
     public var name: String {
@@ -43,6 +44,7 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .strayCookie: "stray-cookie"
         case .wrongPresharedKey: "wrong-psk"
         case .noPlace: "no-place"
+        case .tooManyResponses: "too-many-responses"
         }
     }
 }

@@ -34,6 +34,8 @@ struct PeerState: Sendable {
         var hadCookie: Bool
         /// From then on it is not answered any more.
         var expires: Instant
+        /// Where it was sent.
+        var target: Endpoint
     }
 
     /// An initiation that was authentic and new, and whose annex has still to come. At most one for each peer, the newest.
@@ -80,6 +82,8 @@ struct PeerState: Sendable {
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.
     var pending: [Pending] = []
+    /// What bounds the work for responses to them.
+    var responses = ResponseGuard()
     var waiting: Waiting?
     var cookie: Cookie?
     /// When to send the next initiation; `nil` when none is wanted.

@@ -82,4 +82,51 @@ import Testing
         mesh.run(for: .seconds(6))
         #expect(mesh.sites[0].core.control.peers[0].pending.isEmpty)
     }
+
+    // MARK: Invented
+
+    /// Who sees the initiation and the annex makes responses by the thousand: little work, and the true one is read all the same.
+    @Test func inventedResponses() throws {
+        let mesh = pair { setup, number in
+            setup.postQuantum = .on
+            setup.dials = number == 0
+        }
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .milliseconds(10))
+        let annex = try #require(mesh.sent.first { $0.kind == .annex }).bytes
+        let (stream, _) = try #require(Annex.parse(annex))
+        let site = mesh.sites[0]
+        func invent(_ count: Int, from source: Endpoint) {
+            for number in 0..<count {
+                let message = [UInt8](repeating: UInt8(number & 255), count: NoiseHandshake.secondOverhead + 20)
+                mesh.inject(
+                    Response.datagram(message: message, for: stream, to: site.identity.publicKey), to: 0, from: source)
+            }
+        }
+        invent(1_000, from: TrustTests.elsewhere)
+        #expect(refusals(mesh, 0, .wrongPresharedKey) == 10 && refusals(mesh, 0, .tooManyResponses) == 990)
+        mesh.run(for: .milliseconds(100))
+        invent(10, from: TrustTests.elsewhere)
+        #expect(refusals(mesh, 0, .wrongPresharedKey) == 11)
+        mesh.setWire(0, 1) { $0.isCut = false }
+        for kind in [DatagramKind.initiation, .annex] {
+            mesh.inject(try #require(mesh.sent.first { $0.kind == kind }).bytes, to: 1, from: site.endpoint)
+        }
+        invent(10, from: TrustTests.elsewhere)
+        mesh.run(for: .milliseconds(10))
+        #expect(mesh.sites.allSatisfy { $0.state(of: 1 - $0.index) == .up })
+        // Those that seem to come from the peer itself are no better.
+        mesh.restart(0)
+        mesh.kill(1)
+        mesh.run(for: .milliseconds(10))
+        let again = try #require(mesh.sent.last { $0.kind == .annex }).bytes
+        let (next, _) = try #require(Annex.parse(again))
+        for _ in 0..<500 {
+            let message = [UInt8](repeating: 1, count: NoiseHandshake.secondOverhead + 20)
+            mesh.inject(
+                Response.datagram(message: message, for: next, to: site.identity.publicKey), to: 0,
+                from: mesh.sites[1].endpoint)
+        }
+        #expect(refusals(mesh, 0, .wrongPresharedKey) == 10)
+    }
 }
