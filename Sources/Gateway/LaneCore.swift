@@ -508,7 +508,8 @@ public struct LaneCore: ~Copyable {
             if reassemblers[index].isWaiting { next = min(next, now + Reassembler.patience / 2) }
         }
         for index in 0..<bridge.links.count {
-            guard bridge.links[index].hasSender else { continue }
+            // Who hears nothing says nothing either: where only one direction works, the other side has to notice.
+            guard bridge.links[index].hasSender && bridge.links[index].isUp else { continue }
             if now >= bridge.links[index].sent + configuration.keepalive { keepAlive(index, now) }
             next = min(next, bridge.links[index].sent + configuration.keepalive)
         }

@@ -129,4 +129,33 @@ import Testing
         }
         #expect(refusals(mesh, 0, .wrongPresharedKey) == 10)
     }
+
+    // MARK: One way
+
+    /// What site 0 sends is lost, and what it is sent arrives: both sides hold each other down soon, and come back once it heals.
+    @Test(arguments: [50, 1_000] as [Int64])
+    func aPathThatCarriesOneWay(_ milliseconds: Int64) throws {
+        let mesh = pair { setup, _ in
+            setup.paths.suspect = .milliseconds(milliseconds)
+            setup.paths.down = .milliseconds(3 * milliseconds)
+        }
+        _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
+        mesh.run(for: .seconds(1))
+        mesh.setOneWay(from: 0, to: 1) { $0.isCut = true }
+        let down = Interval.milliseconds(3 * milliseconds) + .milliseconds(2)
+        mesh.run(for: down)
+        #expect(mesh.sites[1].state(of: 0) == .connecting, "the deaf side")
+        mesh.run(for: down)
+        #expect(mesh.sites[0].state(of: 1) == .connecting, "the side whose datagrams are lost")
+        mesh.run(for: .seconds(30))
+        for site in mesh.sites {
+            #expect(site.state(of: 1 - site.index) == .connecting)
+            #expect(site.count { if case .peerDown = $0 { true } else { false } } == 1, "and it stays so")
+            #expect(site.core.lane.endpoint(of: PeerIndex(0)) == nil)
+        }
+        mesh.setOneWay(from: 0, to: 1) { $0.isCut = false }
+        mesh.run(for: .seconds(3))
+        #expect(mesh.sites.allSatisfy { $0.state(of: 1 - $0.index) == .up })
+        #expect(carriesBothWays(mesh))
+    }
 }
