@@ -124,7 +124,7 @@ public struct ControlCore: Sendable {
     /// Measured and not fetched.
     var roundTrips: [(peer: PeerIndex, roundTrip: Interval)] = []
     /// For each lane the commands that did not fit into its queue yet, in order.
-    private var held: [[LaneCommand]]
+    private(set) var held: [HeldCommands]
     /// For each lane the hosts that it is still to be told of, in order.
     private var sightings: [[MACEntry]]
     private var listing: [MACEntry] = []
@@ -177,7 +177,7 @@ public struct ControlCore: Sendable {
         precondition(!mailboxes.isEmpty && mailboxes.count <= Limits.lanes)
         self.configuration = configuration
         self.mailboxes = mailboxes
-        held = mailboxes.map { _ in [] }
+        held = mailboxes.map { _ in HeldCommands() }
         sightings = mailboxes.map { _ in [] }
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
@@ -354,16 +354,16 @@ public struct ControlCore: Sendable {
 
     /// To every lane, or to all but one.
     mutating func command(_ command: LaneCommand, butNot excepted: Int? = nil) {
-        for lane in mailboxes.indices where lane != excepted { held[lane].append(command) }
+        for lane in mailboxes.indices where lane != excepted { self.command(command, to: lane) }
         flushCommands()
     }
 
     /// To one lane.
-    mutating func command(_ command: LaneCommand, to lane: Int) { held[lane].append(command) }
+    mutating func command(_ command: LaneCommand, to lane: Int) { held[lane].push(command, to: mailboxes[lane].commands) }
 
     private mutating func flushCommands() {
         for lane in mailboxes.indices {
-            while let first = held[lane].first, mailboxes[lane].commands.push(first) { held[lane].removeFirst() }
+            held[lane].flush(to: mailboxes[lane].commands)
             let told = sightings[lane].firstIndex { !tell($0, to: lane) } ?? sightings[lane].count
             if told > 0 { sightings[lane].removeFirst(told) }
         }

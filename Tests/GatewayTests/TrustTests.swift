@@ -1,6 +1,7 @@
 // What a tunnel is trusted for, against those who keep datagrams and send them later or again, and against paths that carry one way.
 
 import Basics
+import Buffers
 import Settings
 import Testing
 
@@ -157,5 +158,32 @@ import Testing
         mesh.run(for: .seconds(3))
         #expect(mesh.sites.allSatisfy { $0.state(of: 1 - $0.index) == .up })
         #expect(carriesBothWays(mesh))
+    }
+
+    // MARK: Keys on their way
+
+    /// What finds room goes straight to the lane's queue, and what does not waits in its order.
+    @Test func commandsWaitInTheirOrder() {
+        let lane = SPSCQueue<LaneCommand>(capacity: 4)
+        var held = HeldCommands()
+        var taken: [UInt32] = []
+        func take(_ count: Int) {
+            for _ in 0..<count { if case .listMACs(let token) = lane.popWiping() { taken.append(token) } }
+        }
+        held.push(.listMACs(token: 0), to: lane)
+        #expect(held.isEmpty && !lane.isEmpty && !lane.isFull)
+        for token in 1..<500 as Range<UInt32> {
+            held.push(.listMACs(token: token), to: lane)
+            if token % 3 == 0 { take(1) }
+        }
+        #expect(!held.isEmpty && lane.isFull)
+        while !held.isEmpty {
+            take(3)
+            held.flush(to: lane)
+        }
+        take(4)
+        #expect(taken == Array(0..<500) && lane.isEmpty)
+        held.push(.listMACs(token: 500), to: lane)
+        #expect(held.isEmpty && !lane.isEmpty)
     }
 }
