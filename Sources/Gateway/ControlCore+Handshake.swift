@@ -224,6 +224,7 @@ extension ControlCore {
         _ encapsulation: KEMEncapsulation?, _ source: Endpoint, _ now: Instant
     ) {
         var noise = noise
+        retireUnconfirmed(index)
         makeRoom(index)
         guard let slot = peers[index].freeSlot(peer: index) else { return refuse(.noPlace) }
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
@@ -350,6 +351,15 @@ extension ControlCore {
         }
     }
 
+    /// Before another one comes: the oldest go.
+    private mutating func retireUnconfirmed(_ index: Int) {
+        let unconfirmed = peers[index].sessions.filter { !$0.isConfirmed }
+        for session in unconfirmed.dropLast(PeerState.unconfirmedKept - 1) {
+            peers[index].sessions.removeAll { $0.stream == session.stream }
+            command(.retire(stream: session.stream))
+        }
+    }
+
     private mutating func begin(
         _ index: Int, local: UInt32, remote: UInt32, send: Key256, receive: Key256, cipher: Cipher, lanes: UInt8,
         isInitiator: Bool, isHybrid: Bool, endpoint: Endpoint, _ now: Instant
@@ -428,6 +438,13 @@ extension ControlCore {
             guard let suppressed = peers[index].roamingLimiter.admit(at: now) else { return }
             actions.append(.log(.peerRoamed(peers[index].name, to: endpoint, suppressed: suppressed)))
         }
+    }
+
+    /// A lane had no memory for a session's keys: it goes on with those that it has.
+    mutating func handleNotInstalled(_ index: Int, _ now: Instant) {
+        handshakeCounters.notInstalled &+= 1
+        guard let suppressed = limiters.notInstalled.admit(at: now) else { return }
+        actions.append(.log(.notInstalled(peers[index].name, suppressed: suppressed)))
     }
 
     // MARK: Timers

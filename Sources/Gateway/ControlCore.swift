@@ -156,6 +156,7 @@ public struct ControlCore: Sendable {
         var unknownKey = RateLimiter(period: .seconds(10))
         var notForUs = RateLimiter(period: .seconds(10))
         var unauthentic = RateLimiter(period: .seconds(10))
+        var notInstalled = RateLimiter(period: .seconds(60))
     }
 
     /// For a gateway with one lane.
@@ -223,6 +224,7 @@ public struct ControlCore: Sendable {
             let former = peers[peer.index].endpoint
             handleHeard(peer.index, instant, endpoint, now)
             if former != endpoint { command(.move(peer, to: endpoint), butNot: lane) }
+        case .notInstalled(let peer): handleNotInstalled(peer.index, now)
         case .renewalDue(let peer): peers[peer.index].nextInitiation = now
         case .macRow(let row): listing.append(row)
         case .macRowsEnd(let token): handleListingEnd(token)

@@ -31,6 +31,8 @@ public enum GatewayEvent: Sendable, Hashable {
     case annexMissing(String, from: Endpoint, suppressed: Int)
     case underLoad(perSecond: Int, suppressed: Int)
     case rateLimited(from: Endpoint, suppressed: Int)
+    /// A lane had no memory for keys.
+    case notInstalled(String, suppressed: Int)
     case multicast(SnoopEvent)
 
     public var level: LogLevel {
@@ -41,7 +43,7 @@ public enum GatewayEvent: Sendable, Hashable {
         case .peerDown, .peerSuspect, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
             .replayedInitiation, .clockBack, .neverConfirmed, .annexMissing, .underLoad, .rateLimited:
             .warning
-        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum: .error
+        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .notInstalled: .error
         case .multicast(let event): event.level
         }
     }
@@ -101,6 +103,8 @@ public enum GatewayEvent: Sendable, Hashable {
                 + again(suppressed)
         case .rateLimited(let source, let suppressed):
             "refused a handshake from \(source): too many from its network, cookies and all" + again(suppressed)
+        case .notInstalled(let name, let suppressed):
+            "there is no guarded memory for the keys of a session with peer \(name): raise vm.max_map_count" + again(suppressed)
         case .multicast(let event): event.message
         }
     }

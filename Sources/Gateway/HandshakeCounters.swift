@@ -61,6 +61,8 @@ public struct HandshakeCounters: Sendable, Hashable {
     public internal(set) var neverConfirmed: UInt64 = 0
     /// Times that a peer's key was seen in two places in turn.
     public internal(set) var rivals: UInt64 = 0
+    /// Times that a lane had no memory for a session's keys.
+    public internal(set) var notInstalled: UInt64 = 0
     /// Buckets of sources that were given up before they were full.
     public internal(set) var sourceEvictions: UInt64 = 0
 

@@ -19,6 +19,8 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     /// Something authentic came from the peer; said at most twice a keepalive interval.
     /// `from` is where the peer is: the lane sends there.
     case heard(PeerIndex, at: Instant, from: Endpoint)
+    /// There was no memory for the keys of a session with the peer.
+    case notInstalled(PeerIndex)
     /// The key towards the peer has sealed as many datagrams as it should.
     case renewalDue(PeerIndex)
     /// One row of the MAC table, asked for by `listMACs`.

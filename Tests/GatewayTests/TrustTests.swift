@@ -2,6 +2,7 @@
 
 import Basics
 import Buffers
+import Glibc
 import Settings
 import Testing
 
@@ -185,5 +186,58 @@ import Testing
         #expect(taken == Array(0..<500) && lane.isEmpty)
         held.push(.listMACs(token: 500), to: lane)
         #expect(held.isEmpty && !lane.isEmpty)
+    }
+
+    // MARK: Memory for keys
+
+    /// A peer with another pre-shared key begins sessions for ever: few of them are kept, here and in the lane.
+    @Test func sessionsThatNobodyConfirmsAreFew() {
+        let mesh = pair { setup, number in
+            setup.dials = number == 0
+            if number == 0 { setup.presharedKey = [UInt8](repeating: 1, count: 32) }
+        }
+        mesh.run(for: .seconds(30))
+        let site = mesh.sites[1]
+        #expect(site.core.control.handshakeCounters.judged > 15)
+        let sessions = site.core.control.peers[0].sessions
+        #expect(sessions.count == PeerState.unconfirmedKept && sessions.allSatisfy { !$0.isConfirmed })
+        let inLane = (0..<site.core.lane.sessions.count).count { site.core.lane.sessions[$0].stream != 0 }
+        #expect(inLane == sessions.count)
+        #expect(sessions.map(\.began).max().map { mesh.now - $0 < .seconds(4) } == true, "the newest")
+    }
+
+    /// No memory for keys: the lane says so, and control counts it and tells the operator.
+    @Test func noMemoryForKeysIsSaid() async {
+        await #expect(processExitsWith: .success) {
+            let mailbox = testMailbox(ports: 1, peers: 1)
+            var random = SeededRandom(seed: 1)
+            var lane = LaneCore(
+                LaneConfiguration(ports: 1, peers: 1, macLimit: 64), mailbox: mailbox, secret: HashSecret(using: &random))
+            let key = Key256([UInt8](repeating: 3, count: 32))
+            let install = LaneCommand.install(
+                SessionInstallation(
+                    peer: PeerIndex(0), localStream: StreamIdentifier.make(slot: 1, random: 0xABCD_0000), remoteStream: 77,
+                    sendKey: key, receiveKey: key, cipher: .chacha20poly1305, isConfirmed: true,
+                    endpoint: TrustTests.elsewhere, generation: 1, renewAfter: 1 << 32))
+            var secrets: [SecretBytes] = []
+            secrets.reserveCapacity(200_000)
+            while secrets.count < 200_000, secrets.last?.isGuarded != false { secrets.append(SecretBytes([1])) }
+            if secrets.count == 200_000 { exit(0) }
+            if !mailbox.commands.push(install) { exit(2) }
+            lane.handleCommands(at: .zero)
+            guard case .notInstalled(PeerIndex(0)) = mailbox.events.pop() else { exit(3) }
+            if lane.sessions[1].stream != 0 || lane.bridge.links[0].hasSender { exit(4) }
+            secrets = []
+            if !mailbox.commands.push(install) { exit(5) }
+            lane.handleCommands(at: .zero)
+            if lane.sessions[1].stream == 0 || !lane.bridge.links[0].hasSender { exit(6) }
+            exit(0)
+        }
+        let mesh = pair()
+        let site = mesh.sites[0]
+        for _ in 0..<3 { site.core.control.handleNotInstalled(0, mesh.now) }
+        mesh.run(for: .seconds(1))
+        #expect(site.core.control.handshakeCounters.notInstalled == 3)
+        #expect(site.count { if case .notInstalled("site1", suppressed: 0) = $0 { true } else { false } } == 1)
     }
 }

@@ -42,6 +42,7 @@ import Testing
                     "cookies_taken" : 82,
                     "judged" : 83,
                     "never_confirmed" : 84,
+                    "not_installed" : 87,
                     "refused" : [
                 \(refused)
                     ],

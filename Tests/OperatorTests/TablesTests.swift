@@ -33,6 +33,7 @@ import Testing
                 cookies     81 sent, 82 taken
                             84 times a peer confirmed none of its sessions
                             85 times a key was in two places in turn
+                            87 times there was no memory for a session's keys
 
                 """)
         #expect(try !text(.status, makeSnapshot(listen: nil)).contains("listen"))
