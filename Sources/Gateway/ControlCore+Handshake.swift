@@ -118,13 +118,14 @@ extension ControlCore {
 
     private mutating func handleInitiation(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let initiation = Initiation(datagram) else { return refuse(.malformed) }
-        let hasCookie = cookieSecret.accepts(initiation, from: source, at: now)
-        switch handshakeGuard.judge(hasCookie: hasCookie, from: source, at: now) {
+        let proof = cookieSecret.accepts(initiation, from: source, at: now) ? initiation.cookieMAC : nil
+        switch handshakeGuard.judge(proof: proof, from: source, at: now) {
         case .work: judge(initiation, source, now)
         case .demandCookie(let isLoad):
             demandCookie(initiation, source, now)
             let said = isLoad ? limiters.underLoad.admit(at: now) : nil
             refuse(.underLoad, said.map { .underLoad(perSecond: configuration.handshakeLoad, suppressed: $0) })
+        case .copy: refuse(.replayed)
         case .refuse:
             refuse(.rateLimited, limiters.rateLimited.admit(at: now).map { .rateLimited(from: source, suppressed: $0) })
         }

@@ -240,4 +240,45 @@ import Testing
         #expect(site.core.control.handshakeCounters.notInstalled == 3)
         #expect(site.count { if case .notInstalled("site1", suppressed: 0) = $0 { true } else { false } } == 1)
     }
+
+    // MARK: Copies
+
+    /// An initiation with a good cookie, seen on its way and sent again and again from where it came: no work, and the peer itself is not
+    /// held up.
+    @Test func copiesWithACookie() throws {
+        let mesh = pair { setup, number in
+            setup.dials = number == 0
+            setup.handshakeLoad = 1
+        }
+        let (dialler, site) = (mesh.sites[0], mesh.sites[1])
+        // Something that keeps cookies being asked for.
+        let junk = Initiation.datagram(message: [UInt8](repeating: 9, count: 113), to: site.identity.publicKey)
+        for _ in 0..<2 { mesh.inject(junk, to: 1, from: TrustTests.elsewhere) }
+        mesh.run(for: .milliseconds(200))
+        let real = try #require(mesh.sent.last { $0.from == 0 && $0.kind == .initiation }).bytes
+        #expect(Initiation(real)?.cookieMAC != nil && dialler.state(of: 1) == .up)
+        let judged = site.core.control.handshakeCounters.judged
+        let sent = mesh.sent.count { $0.from == 1 }
+        let refused = refusals(mesh, 1, .replayed)
+        for _ in 0..<10_000 { mesh.inject(real, to: 1, from: dialler.endpoint) }
+        #expect(site.core.control.handshakeCounters.judged == judged)
+        #expect(refusals(mesh, 1, .replayed) == refused + 10_000 && mesh.sent.count { $0.from == 1 } == sent)
+        #expect(refusals(mesh, 1, .rateLimited) == 0)
+        // The true peer comes back at once.
+        for _ in 0..<2 { mesh.inject(junk, to: 1, from: TrustTests.elsewhere) }
+        mesh.restart(0)
+        mesh.run(for: .milliseconds(100))
+        #expect(dialler.state(of: 1) == .up && site.core.control.handshakeCounters.judged == judged + 1)
+    }
+
+    @Test func aTableOfProofsForgetsInTime() {
+        var random = SeededRandom(seed: 5)
+        var table = JudgedProofs(secret: HashSecret(using: &random))
+        let proof = (0..<16).map { UInt8($0) }
+        let isFirst = !table.isCopy(proof, at: .zero)
+        let isSecond = table.isCopy(proof, at: .zero + .seconds(239))
+        let isOther = !table.isCopy(Array(proof.reversed()), at: .zero)
+        let isLate = !table.isCopy(proof, at: .zero + .seconds(240))
+        #expect(isFirst && isSecond && isOther && isLate)
+    }
 }
