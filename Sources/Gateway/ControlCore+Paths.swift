@@ -54,6 +54,12 @@ extension ControlCore {
         followSearch(index, now)
     }
 
+    /// It was elsewhere for a moment, and is back: a lane has gone to the base, and the path is the one that is known.
+    mutating func tellPathAgain(_ index: Int, _ now: Instant) {
+        peers[index].path.forgetTold()
+        followSearch(index, now)
+    }
+
     /// Something authentic came from a peer that is up.
     mutating func handleSign(_ index: Int, _ now: Instant) {
         let before = peers[index].path.monitor.heard

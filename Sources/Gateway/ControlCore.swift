@@ -220,10 +220,11 @@ public struct ControlCore: Sendable {
         case .confirmed(let peer, let stream, let endpoint):
             handleConfirmed(peer.index, stream, endpoint, now)
             command(.confirm(stream: stream, at: endpoint), butNot: lane)
-        case .heard(let peer, let instant, let endpoint):
+        case .heard(let peer, let instant, let endpoint, let hasMoved):
             let former = peers[peer.index].endpoint
             handleHeard(peer.index, instant, endpoint, now)
             if former != endpoint { command(.move(peer, to: endpoint), butNot: lane) }
+            if hasMoved && former == endpoint { tellPathAgain(peer.index, now) }
         case .notInstalled(let peer): handleNotInstalled(peer.index, now)
         case .renewalDue(let peer): peers[peer.index].nextInitiation = now
         case .macRow(let row): listing.append(row)

@@ -357,7 +357,8 @@ public struct LaneCore: ~Copyable {
             || (bridge.links[peer.index].moveIsUntold && silence >= LaneCore.publishInterval)
         {
             bridge.links[peer.index].reported = now
-            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            let hasMoved = bridge.links[peer.index].moveIsUntold
+            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint, hasMoved: hasMoved))
             if isTold { bridge.links[peer.index].moveIsUntold = false } else { bridge.counters.add(.puntQueueFull) }
         }
     }

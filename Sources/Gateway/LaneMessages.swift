@@ -17,8 +17,9 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
     case confirmed(PeerIndex, stream: UInt32, at: Endpoint)
     /// Something authentic came from the peer; said at most twice a keepalive interval.
-    /// `from` is where the peer is: the lane sends there.
-    case heard(PeerIndex, at: Instant, from: Endpoint)
+    /// `from` is where the peer is: the lane sends there. `hasMoved`: it was elsewhere since this was last said, perhaps for a moment
+    /// only, and the lane takes nothing for known of the path.
+    case heard(PeerIndex, at: Instant, from: Endpoint, hasMoved: Bool)
     /// There was no memory for the keys of a session with the peer.
     case notInstalled(PeerIndex)
     /// The key towards the peer has sealed as many datagrams as it should.

@@ -281,4 +281,33 @@ import Testing
         let isLate = !table.isCopy(proof, at: .zero + .seconds(240))
         #expect(isFirst && isSecond && isOther && isLate)
     }
+
+    // MARK: Elsewhere for a moment
+
+    /// One datagram comes by another way, and the next by the usual one, before control has heard of either: the lane goes back to the
+    /// size that the path carries.
+    @Test func aPeerThatWasElsewhereForAMoment() throws {
+        let mesh = pair()
+        _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
+        mesh.run(for: .seconds(1))
+        let site = mesh.sites[1]
+        func link<R>(_ read: (borrowing PeerLink) -> R) -> R { read(site.core.lane.bridge.links[0]) }
+        #expect(link { $0.datagramSize } == 1_472)
+        for _ in 0..<2_000 where mesh.now - link({ $0.reported }) > .milliseconds(2) { mesh.run(for: .milliseconds(1)) }
+        mesh.setOneWay(from: 0, to: 1) { $0.isCut = true }
+        for _ in 0..<2 {
+            mesh.send(testFrame(to: .broadcast, from: host(0)), site: 0)
+            mesh.run(for: .milliseconds(1))
+        }
+        mesh.setOneWay(from: 0, to: 1) { $0.isCut = false }
+        let held = mesh.sent.filter { $0.from == 0 && $0.kind == .sealed }.suffix(2).map(\.bytes)
+        mesh.inject(held[0], to: 1, from: TrustTests.elsewhere)
+        #expect(link { $0.endpoint } == TrustTests.elsewhere)
+        mesh.inject(held[1], to: 1, from: mesh.sites[0].endpoint)
+        #expect(site.core.control.peers[0].endpoint == mesh.sites[0].endpoint, "control has not heard of it")
+        #expect(link { $0.datagramSize } < 1_472 && link { $0.endpoint } == mesh.sites[0].endpoint)
+        mesh.run(for: .seconds(1))
+        #expect(link { $0.datagramSize } == 1_472)
+        #expect(site.count { if case .peerRoamed = $0 { true } else { false } } == 0)
+    }
 }
