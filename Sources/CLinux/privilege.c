@@ -46,13 +46,32 @@ int64_t cwl_user_name(uint32_t user, char *name, size_t room) {
     return 0;
 }
 
+/// How many supplementary groups there are beside `group`.
+static int64_t cwl_other_groups(uint32_t group) {
+    int count = getgroups(0, NULL);
+    if (count <= 0) return cwl_result(count);
+    gid_t *groups = calloc((size_t)count, sizeof *groups);
+    if (groups == NULL) return -ENOMEM;
+    int64_t others = 0;
+    count = getgroups(count, groups);
+    if (count < 0) others = cwl_result(count);
+    for (int index = 0; index < count; index++) others += groups[index] != group;
+    free(groups);
+    return others;
+}
+
 int64_t cwl_become(uint32_t user, uint32_t group, int keeps_capabilities) {
+    int64_t others = 0;
     if (prctl(PR_SET_KEEPCAPS, keeps_capabilities != 0, 0, 0, 0) != 0) return cwl_result(-1);
     // Groups first: afterwards it is not allowed. The C library has every thread do each of these.
-    if (setgroups(0, NULL) != 0) return cwl_result(-1);
+    if (setgroups(0, NULL) != 0) {
+        if (errno != EPERM || geteuid() != user || getegid() != group) return cwl_result(-1);
+        others = cwl_other_groups(group);
+        if (others < 0) return others;
+    }
     if (setresgid(group, group, group) != 0) return cwl_result(-1);
     if (setresuid(user, user, user) != 0) return cwl_result(-1);
-    return cwl_result(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0));
+    return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0 ? cwl_result(-1) : others;
 }
 
 // ---- capabilities (capabilities(7))

@@ -22,7 +22,7 @@ import Testing
         // A number is its name's, with the group of that.
         #expect(try Account("0").group == 0)
         let other = try Account("54321", group: "12345")
-        #expect(other.user == 54321 && other.group == 12345 && !other.isCurrent)
+        #expect(other.user == 54321 && other.group == 12345)
         #expect(try Account("root", group: "7").group == 7)
         let nameless = "this number has no name, and so no group of its own: set group as well"
         #expect(problem("54321") == "user 54321: cannot run as this user: \(nameless)")
@@ -38,6 +38,28 @@ import Testing
         #expect(CapabilitySet.netBindService.names == ["net_bind_service"])
         #expect(CapabilitySet(rawValue: 1 | 1 << 12 | 1 << 40).names == ["chown", "net_admin", "checkpoint_restore"])
         #expect(CapabilitySet(rawValue: 1 << 63).names == ["capability-63"] && CapabilitySet().names == [])
+    }
+
+    /// Whoever is the account already still loses other groups, and real and saved numbers that are not the account's.
+    @Test(.enabled(if: isRoot, needsRoot))
+    func whoIsThatUserAlreadyGivesUpTheRest() async {
+        await #expect(processExitsWith: .success) {
+            guard unsafe setgroups(2, [7, 8]) == 0, let root = try? Account("root") else { exit(2) }
+            guard let kept = try? Privileges.drop(to: root, keeping: []), kept == 0 else { exit(3) }
+            if unsafe getgroups(0, nil) != 0 { exit(4) }
+            exit(0)
+        }
+        await #expect(processExitsWith: .success) {
+            let number: UInt32 = 54_321
+            guard unsafe setgroups(3, [7, 8, number]) == 0, let account = try? Account("54321", group: "54321"),
+                setresgid(0, number, 0) == 0, setresuid(0, number, 0) == 0
+            else { exit(2) }
+            // It may not give its groups up, and says how many are not its own.
+            guard let kept = try? Privileges.drop(to: account, keeping: []), kept == 2 else { exit(3) }
+            if setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0 || seteuid(0) == 0 || setegid(0) == 0 { exit(4) }
+            if getuid() != number || getgid() != number { exit(5) }
+            exit(0)
+        }
     }
 
     /// In the sandbox: what a gateway needs is there, and what it does not need is refused. Each number is a refusal that failed.
