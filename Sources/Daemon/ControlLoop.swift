@@ -22,6 +22,7 @@ struct ControlLoop: ~Copyable {
     private var link: LaneLink { links[0] }
     private let wakeUp: WakeUp
     private let logger: Logger
+    private let limitedWarnings: LimitedWarnings
     private let started: Instant
     private let confinement: Confinement
     private var poller: Poller
@@ -63,6 +64,7 @@ struct ControlLoop: ~Copyable {
         self.confinement = confinement
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
+        limitedWarnings = LimitedWarnings(logger)
         roundTrips = RoundTripHistograms(peers: settings.peers.count)
     }
 
@@ -134,7 +136,7 @@ struct ControlLoop: ~Copyable {
         if endpoints.count == addresses.count { return core.handleResolved(peer, to: endpoints, at: now) }
         guard resolving.insert(peer).inserted else { return }
         let name = settings.peers[peer.index].name
-        let (resolutions, wake, logger) = (resolutions, link.control, logger)
+        let (resolutions, wake, warnings) = (resolutions, link.control, limitedWarnings)
         let isIPv4Only = listen.ipv4 != nil
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
@@ -146,7 +148,7 @@ struct ControlLoop: ~Copyable {
                         }
                     endpoints += found.filter { (!isIPv4Only || $0.ipv4 != nil) && !endpoints.contains($0) }
                 } catch {
-                    logger.warning("the address \(address) of peer \(name) could not be resolved: \(error)")
+                    warnings.warn(of: "\(address)", "the address \(address) of peer \(name) could not be resolved: \(error)")
                 }
             }
             resolutions.put((peer, endpoints))

@@ -67,8 +67,9 @@ extension ControlCore {
         guard peers[index].path.isSuspect, peers[index].path.monitor.heard > before else { return }
         peers[index].path.isSuspect = false
         peers[index].path.search.handleDoubt(at: now)
+        guard let suppressed = peers[index].recoveredLimiter.admit(at: now) else { return }
         let silence = peers[index].path.monitor.heard - before
-        actions.append(.log(.peerRecovered(peers[index].name, silentFor: silence.milliseconds)))
+        actions.append(.log(.peerRecovered(peers[index].name, silentFor: silence.milliseconds, suppressed: suppressed)))
     }
 
     /// When something authentic last came from the peer, in any lane.
@@ -94,8 +95,9 @@ extension ControlCore {
         case .alive: break
         case .suspect where !peers[index].path.isSuspect:
             peers[index].path.isSuspect = true
+            guard let suppressed = peers[index].suspectLimiter.admit(at: now) else { break }
             let silence = now - peers[index].path.monitor.heard
-            actions.append(.log(.peerSuspect(peers[index].name, silentFor: silence.milliseconds)))
+            actions.append(.log(.peerSuspect(peers[index].name, silentFor: silence.milliseconds, suppressed: suppressed)))
         case .suspect: break
         case .down: return markDown(index, now)
         }

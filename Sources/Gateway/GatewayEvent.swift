@@ -9,8 +9,8 @@ public enum GatewayEvent: Sendable, Hashable {
     /// `keys`: what the session's keys were agreed with.
     case peerUp(String, endpoint: Endpoint, cipher: String?, keys: String?)
     case peerDown(String, silentFor: Interval)
-    case peerSuspect(String, silentFor: Interval)
-    case peerRecovered(String, silentFor: Interval)
+    case peerSuspect(String, silentFor: Interval, suppressed: Int)
+    case peerRecovered(String, silentFor: Interval, suppressed: Int)
     /// What the path carries, in octets of IP packets, once the search has ended or begun anew.
     case pathChanged(String, size: Int, from: Int)
     case peerRoamed(String, to: Endpoint, suppressed: Int)
@@ -55,8 +55,10 @@ public enum GatewayEvent: Sendable, Hashable {
             "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
                 + (keys.map { ", keys from \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
-        case .peerSuspect(let name, let silence): "peer \(name) is suspect: nothing authentic from it for \(silence)"
-        case .peerRecovered(let name, let silence): "peer \(name) is heard again, after \(silence) of silence"
+        case .peerSuspect(let name, let silence, let suppressed):
+            "peer \(name) is suspect: nothing authentic from it for \(silence)" + again(suppressed)
+        case .peerRecovered(let name, let silence, let suppressed):
+            "peer \(name) is heard again, after \(silence) of silence" + again(suppressed)
         case .pathChanged(let name, let size, let former):
             "the path to peer \(name) carries packets of \(size) octets, "
                 + (size < former ? "fewer than the \(former) before" : "up from \(former)")
@@ -121,15 +123,15 @@ public enum GatewayEvent: Sendable, Hashable {
 }
 
 /// Lets one event through a period and counts the rest.
-struct RateLimiter {
+public struct RateLimiter: Sendable {
     let period: Interval
     private var last: Instant?
     private var suppressed = 0
 
-    init(period: Interval) { self.period = period }
+    public init(period: Interval) { self.period = period }
 
     /// How many were held back since the last that passed, when this one passes; `nil` when it is held back.
-    mutating func admit(at now: Instant) -> Int? {
+    public mutating func admit(at now: Instant) -> Int? {
         if let last, now - last < period {
             suppressed += 1
             return nil

@@ -113,6 +113,8 @@ struct PeerState: Sendable {
     var path: PeerPath
     /// Sessions begun.
     var generation: UInt64 = 0
+    var suspectLimiter = RateLimiter(period: .seconds(10))
+    var recoveredLimiter = RateLimiter(period: .seconds(10))
     var roamingLimiter = RateLimiter(period: .seconds(10))
     var unauthenticLimiter = RateLimiter(period: .seconds(10))
     var replayLimiter = RateLimiter(period: .seconds(10))

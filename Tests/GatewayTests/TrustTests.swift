@@ -310,4 +310,31 @@ import Testing
         #expect(link { $0.datagramSize } == 1_472)
         #expect(site.count { if case .peerRoamed = $0 { true } else { false } } == 0)
     }
+
+    // MARK: The log
+
+    /// A path that comes and goes ten times a second fills no disk, and nothing is hidden.
+    @Test func aPathThatFlapsIsSaidNowAndThen() throws {
+        let mesh = pair { setup, _ in
+            setup.paths.suspect = .milliseconds(50)
+            setup.paths.down = .seconds(3)
+        }
+        _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
+        mesh.run(for: .seconds(1))
+        var suspects = 0
+        for _ in 0..<150 {
+            mesh.setWire(0, 1) { $0.isCut = true }
+            mesh.run(for: .milliseconds(70))
+            if mesh.sites[0].state(of: 1) == .suspect { suspects += 1 }
+            mesh.setWire(0, 1) { $0.isCut = false }
+            mesh.run(for: .milliseconds(30))
+        }
+        #expect(suspects > 100)
+        var (said, heldBack) = (0, 0)
+        for (_, event) in mesh.sites[0].events {
+            if case .peerSuspect(_, _, let suppressed) = event { (said, heldBack) = (said + 1, heldBack + suppressed) }
+        }
+        #expect(said == 2 && said + heldBack > 60, "\(said) lines for \(heldBack) more")
+        #expect(mesh.sites[0].count { if case .peerRecovered = $0 { true } else { false } } == 2)
+    }
 }
