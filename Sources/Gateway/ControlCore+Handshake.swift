@@ -188,7 +188,7 @@ extension ControlCore {
                     .replayedInitiation(peers[index].name, from: source, suppressed: $0)
                 })
         }
-        noteSighting(index, source, now)
+        // Where it comes from says nothing of where the peer is: anybody can send an old one again.
         refuse(
             .clockBack,
             peers[index].clockLimiter.admit(at: now).map {

@@ -337,4 +337,24 @@ import Testing
         #expect(said == 2 && said + heldBack > 60, "\(said) lines for \(heldBack) more")
         #expect(mesh.sites[0].count { if case .peerRecovered = $0 { true } else { false } } == 2)
     }
+
+    /// An initiation that never arrived is sent again much later, from here and from there: it says nothing of where its sender is.
+    @Test func oldInitiationsMakeNoRivals() throws {
+        let mesh = pair { setup, number in setup.dials = number == 0 }
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .seconds(2))
+        let old = try #require(mesh.sent.first { $0.kind == .initiation }).bytes
+        mesh.setWire(0, 1) { $0.isCut = false }
+        _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
+        mesh.run(for: .seconds(30))
+        let site = mesh.sites[1]
+        let sightings = site.core.control.peers[0].sightings.count
+        for turn in 0..<6 {
+            mesh.inject(old, to: 1, from: Endpoint(ipv4: 0xCB00_7142 + UInt32(turn % 2), port: 4_000))
+        }
+        #expect(refusals(mesh, 1, .clockBack) == 6 && site.core.control.handshakeCounters.rivals == 0)
+        #expect(site.core.control.peers[0].sightings.count == sightings)
+        #expect(site.count { $0.message.contains("old or replayed, or its clock went back") } == 1)
+        #expect(site.count { if case .rivals = $0 { true } else { false } } == 0)
+    }
 }
