@@ -197,6 +197,14 @@ extension LaneCore {
         if probes.isWaiting { scheduleTimeout(at: now + LaneCore.probePause) }
     }
 
+    /// Probes and replies leave at once, and are paid for like the rest.
+    mutating func chargeProbes() {
+        for index in 0..<probes.sealed {
+            let peer = probes.peer(at: index).index
+            bridge.chargePacer(peer, octets: probes.count(at: index) &+ bridge.links[peer].packetOverhead)
+        }
+    }
+
     func probeTransmit(at index: Int) -> Transmit {
         precondition(index < probes.sealed)
         let peer = probes.peer(at: index)

@@ -468,7 +468,10 @@ public struct LaneCore: ~Copyable {
 
     /// Everything was sent: the memory is free again.
     public mutating func drained() {
-        if bridge.pacers.count > 0 { bridge.settlePacers() }
+        if bridge.pacers.count > 0 {
+            bridge.settlePacers()
+            chargeProbes()
+        }
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
         bridge.runCount = 0
