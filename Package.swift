@@ -46,7 +46,7 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Basics"], swiftSettings: strict),
         .target(
-            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings"],
+            name: "Gateway", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Mesh", "Settings"],
             swiftSettings: strict),
         .target(name: "Captures", dependencies: ["Basics", "Buffers", "CPcap"], swiftSettings: strict),
         .target(
@@ -66,7 +66,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Basics", "Buffers", "Switching", "Tunnels", "Settings", "Gateway", "Captures", "LinuxIO", "Operator",
+                "Basics", "Buffers", "Switching", "Tunnels", "Mesh", "Settings", "Gateway", "Captures", "LinuxIO", "Operator",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -102,7 +102,8 @@ let package = Package(
         .testTarget(name: "MeshTests", dependencies: ["Basics", "Mesh"], swiftSettings: strict),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: strict),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Settings", "Gateway"],
+            name: "GatewayTests",
+            dependencies: ["Basics", "Buffers", "Wire", "Switching", "Tunnels", "Mesh", "Settings", "Gateway"],
             swiftSettings: strict),
         .testTarget(name: "CapturesTests", dependencies: ["Basics", "Buffers", "Captures", "CPcap"], swiftSettings: strict),
         .testTarget(

@@ -35,8 +35,15 @@ struct ControlLoop: ~Copyable {
     private let answers = Inbox<(Int, Data)>()
     private var outgoingDrops: UInt64 = 0
     private var roundTrips: RoundTripHistograms
+    /// What is kept of the mesh, and how much of it has been.
+    private let state: MeshStateFile?
+    private var stateGeneration: UInt64 = 0
+    private var nextStateWrite = Instant.zero
+    private let seedResolutions = Inbox<(Int, [Endpoint])>()
+    private var resolvingSeeds: Set<Int> = []
     private var portsUp: [Bool?]
     private var nextPortLook = Instant.zero
+    private static let stateInterval = Interval.seconds(2)
     private static let portLook = Interval.seconds(1)
 
     private enum Token {
@@ -47,7 +54,7 @@ struct ControlLoop: ~Copyable {
     init(
         core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, backends: CipherBackends,
         listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant,
-        confinement: Confinement, logger: Logger
+        confinement: Confinement, state: MeshStateFile?, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -65,7 +72,8 @@ struct ControlLoop: ~Copyable {
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
         limitedWarnings = LimitedWarnings(logger)
-        roundTrips = RoundTripHistograms(peers: settings.peers.count)
+        roundTrips = RoundTripHistograms(peers: settings.peerLimit)
+        self.state = state
     }
 
     mutating func run() {
@@ -77,7 +85,12 @@ struct ControlLoop: ~Copyable {
                 resolving.remove(peer)
                 core.handleResolved(peer, to: endpoints, at: now)
             }
+            for (seed, endpoints) in seedResolutions.take() {
+                resolvingSeeds.remove(seed)
+                core.handleSeedResolved(seed, to: endpoints, at: now)
+            }
             if core.nextTimeout <= now { core.handleTimeout(at: now) }
+            keepState(now)
             for (peer, roundTrip) in core.takeRoundTrips() { roundTrips.record(roundTrip, of: peer, at: now) }
             performActions(now)
             serveOperators(now)
@@ -92,6 +105,8 @@ struct ControlLoop: ~Copyable {
             let events = poller.wait(timeout: links.contains { $0.mailbox.hasWorkForControl } ? .zero : max(timeout, .zero))
             for index in 0..<events where poller.token(index) == Token.wakeUp { wakeUp.drain() }
         }
+        keepState(MonotonicClock.now(), isEnd: true)
+        state?.finish()
     }
 
     /// Says when a port's device has come up or gone down.
@@ -120,6 +135,7 @@ struct ControlLoop: ~Copyable {
             switch action {
             case .datagram(let bytes, let endpoint): send(bytes, endpoint)
             case .resolve(let peer): resolve(peer, now)
+            case .resolveSeed(let seed): resolveSeed(seed, now)
             case .log(let event): logger.log(level: Logger.Level(event.level), "\(event.message)")
             }
         }
@@ -135,9 +151,25 @@ struct ControlLoop: ~Copyable {
         let endpoints = addresses.compactMap(\.endpoint)
         if endpoints.count == addresses.count { return core.handleResolved(peer, to: endpoints, at: now) }
         guard resolving.insert(peer).inserted else { return }
-        let name = settings.peers[peer.index].name
-        let (resolutions, wake, warnings) = (resolutions, link.control, limitedWarnings)
-        let isIPv4Only = listen.ipv4 != nil
+        let (resolutions, wake) = (resolutions, link.control)
+        lookUp(addresses, of: settings.peers[peer.index].name) { endpoints in
+            resolutions.put((peer, endpoints))
+            wake.wake()
+        }
+    }
+
+    /// The same of a gateway that is asked for the way into the mesh.
+    private mutating func resolveSeed(_ seed: Int, _ now: Instant) {
+        guard let seeds = settings.mesh?.seeds, seed < seeds.count, resolvingSeeds.insert(seed).inserted else { return }
+        let (resolutions, wake) = (seedResolutions, link.control)
+        lookUp(seeds[seed].addresses, of: seeds[seed].name) { endpoints in
+            resolutions.put((seed, endpoints))
+            wake.wake()
+        }
+    }
+
+    private func lookUp(_ addresses: [PeerAddress], of name: String, _ done: @escaping @Sendable ([Endpoint]) -> Void) {
+        let (warnings, isIPv4Only) = (limitedWarnings, listen.ipv4 != nil)
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
             for address in addresses {
@@ -151,9 +183,16 @@ struct ControlLoop: ~Copyable {
                     warnings.warn(of: "\(address)", "the address \(address) of peer \(name) could not be resolved: \(error)")
                 }
             }
-            resolutions.put((peer, endpoints))
-            wake.wake()
+            done(endpoints)
         }
+    }
+
+    /// Keeps what the next start needs: at most once in `stateInterval`, and at the end.
+    private mutating func keepState(_ now: Instant, isEnd: Bool = false) {
+        guard let state, isEnd || (core.meshGeneration != stateGeneration && now >= nextStateWrite) else { return }
+        stateGeneration = core.meshGeneration
+        nextStateWrite = now + ControlLoop.stateInterval
+        if let snapshot = core.meshSnapshot { state.write(snapshot) }
     }
 
     // MARK: Operators
@@ -164,6 +203,7 @@ struct ControlLoop: ~Copyable {
             switch request {
             case .show(.macs): clients.wait(number, for: core.requestMACs())
             case .show(let topic): encode(topic, snapshot(nil, now, withGroups: topic == .groups), for: number)
+            case .revoke(let bytes): clients.answer(number, revoke(bytes, now))
             case .why(let question): clients.answer(number, answer(question, now))
             }
         }
@@ -174,9 +214,17 @@ struct ControlLoop: ~Copyable {
         clients.write(at: now)
     }
 
+    private mutating func revoke(_ bytes: [UInt8], _ now: Instant) -> Data {
+        let problem = core.handleRevocation(bytes, at: now)
+        if problem == nil { logger.notice("a revocation was announced at the control socket") }
+        let answer = problem.map { ["error": "the revocation does not count: \($0)"] } ?? ["result": "announced"]
+        return (try? JSON.encode(answer)) ?? Data()
+    }
+
     private func answer(_ question: WhyQuestion, _ now: Instant) -> Data {
         guard let document = WhyDocument(question, core, snapshot(nil, now)), let json = try? JSON.encode(document) else {
-            let names = ([settings.site] + settings.peers.map(\.name)).joined(separator: ", ")
+            let peers = snapshot(nil, now).peers.filter { $0.key != nil }
+            let names = ([settings.site] + peers.map(\.name)).joined(separator: ", ")
             return (try? JSON.encode(["error": "there is no site \(question.site); the sites are \(names)"])) ?? Data()
         }
         return json

@@ -43,7 +43,7 @@ public final class Daemon: Sendable {
         let controlWake = try WakeUp()
         var random = SystemRandomNumberGenerator()
         let mailboxes = LaneMailbox.make(
-            lanes: count, ports: settings.ports.count, peers: settings.peers.count, secret: HashSecret(using: &random))
+            lanes: count, ports: settings.ports.count, peers: settings.peerLimit, secret: HashSecret(using: &random))
         let addresses = parts[0].ports.addresses
         let backends = Daemon.backends(settings.tuning, logger)
         var wakeUps: [WakeUp.Handle] = []
@@ -53,7 +53,8 @@ public final class Daemon: Sendable {
         var lanes: [HandOver<Lane>] = []
         for lane in 0..<count {
             var configuration = LaneConfiguration(
-                settings.tuning, ports: settings.ports.count, peers: settings.peers.count)
+                settings.tuning, ports: settings.ports.count, peers: settings.peerLimit)
+            configuration.placesTaken = settings.peers.count
             configuration.lane = UInt16(lane)
             configuration.setRates(settings.peers.map(\.rate), lanes: count)
             configuration.portAddresses = addresses
@@ -76,18 +77,20 @@ public final class Daemon: Sendable {
         let peers = settings.peers.map {
             ControlConfiguration.Peer(name: $0.name, key: $0.key, hasAddress: !$0.addresses.isEmpty)
         }
+        var configuration = ControlConfiguration(
+            settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
+            ports: settings.ports.map(\.multicast), addresses: addresses, peerLimit: settings.peerLimit)
+        let state = settings.mesh.map { MeshStateFile(path: $0.stateFile, logger) }
+        if let mesh = settings.mesh { configuration.mesh = try MeshConfiguration(mesh, state?.read() ?? []) }
         let control = ControlCore(
-            ControlConfiguration(
-                settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
-                ports: settings.ports.map(\.multicast), addresses: addresses),
-            mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
+            configuration, mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
         // Everything is open, and no thread has been started.
         let confinement = try Daemon.confine(settings, as: account, logger)
         self.control = HandOver(
             try ControlLoop(
                 core: control, settings: settings, listen: listen, backends: backends, listener: listener,
                 wakeUp: controlWake, links: links, started: now, confinement: confinement,
-                logger: logger))
+                state: state, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
         if count > 1 { logger.notice("\(count) lanes carry frames") }
     }

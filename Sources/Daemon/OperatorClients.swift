@@ -9,7 +9,7 @@ import Operator
 
 struct OperatorClients: ~Copyable {
     private static let limit = 16
-    private static let requestLimit = 256
+    private static let requestLimit = 8_192
     /// For sending a request, and for taking the next part of an answer.
     private static let patience = Interval.seconds(5)
     /// For making an answer.
@@ -59,7 +59,7 @@ struct OperatorClients: ~Copyable {
                 requests.append((client.number, request))
             } else {
                 let topics = ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")
-                let forms = "'show' and one of \(topics), or 'why', group, source, VLAN and site"
+                let forms = "'show' and one of \(topics), or 'why', group, source, VLAN and site, or 'revoke' and a revocation"
                 client.answer = Data("{\"error\":\"a request is \(forms)\"}\n".utf8)
             }
         }

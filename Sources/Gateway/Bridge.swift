@@ -53,6 +53,8 @@ public struct Bridge: ~Copyable {
     /// Each port's own interface; the broadcast address, which never gets that far, where it has none.
     private var portAddresses: FixedArray<MACAddress>
     var links: FixedArray<PeerLink>
+    /// Those that are somebody's.
+    private var placesTaken: PeerSet
     /// The peers with datagrams that wait, in the order they came: the first `dirtyCount` of them.
     var dirty: FixedArray<UInt16>
     var dirtyCount = 0
@@ -95,6 +97,7 @@ public struct Bridge: ~Copyable {
             limit: configuration.macLimit, ageing: configuration.macAgeing,
             locations: Location.count(peers: configuration.peers), secret: secret, isShared: mailbox.crossings != nil)
         links = FixedArray(count: configuration.peers) { _ in PeerLink(pathMTU: configuration.pathMTU) }
+        placesTaken = PeerSet(first: configuration.placesTaken)
         dirty = FixedArray(count: configuration.peers) { _ in 0 }
         runs = FixedArray(count: configuration.peers * TrafficClass.count) { _ in RunPlace(peer: 0, trafficClass: .control) }
         classes = configuration.classes
@@ -331,19 +334,33 @@ public struct Bridge: ~Copyable {
 
     private mutating func flood(_ frame: RawSpan, _ header: FrameHeader, _ port: PortIndex) {
         let others = allPorts.removing(port)
-        if others.isEmpty && links.count == 0 { return counters.add(.noReceiver) }
+        if others.isEmpty && placesTaken.isEmpty { return counters.add(.noReceiver) }
         if !others.isEmpty && !frames.append(frame, to: others) {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: others.count))
         }
         let mark = classes.mark(frame, header)
-        for index in 0..<links.count { pack(frame, index, mark) }
+        pack(frame, placesTaken.word(0), from: 0, mark)
+        if links.count > 64 {
+            for index in 1..<PeerSet.wordCount { pack(frame, placesTaken.word(index), from: index &* 64, mark) }
+        }
+    }
+
+    /// Somebody has a place, or has left it.
+    mutating func setPlace(_ peer: PeerIndex, _ isTaken: Bool) {
+        guard peer.index < links.count else { return }
+        if isTaken { placesTaken.insert(peer) } else { placesTaken.remove(peer) }
     }
 
     private mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
-        if !links[index].isUp || !links[index].hasSender { return counters.add(.peerDown) }
+        if !links[index].isUp || !links[index].hasSender { return notePeerDown(index) }
         if isPacing && !admit(frame, index, mark) { return }
         let outcome = links[index].append(frame, mark)
         note(outcome, index, mark)
+    }
+
+    @inline(never)
+    private mutating func notePeerDown(_ index: Int) {
+        if placesTaken.contains(PeerIndex(index)) { counters.add(.peerDown) }
     }
 
     /// What became of a frame for a peer.

@@ -29,14 +29,16 @@ extension ControlConfiguration {
     ///   - addresses: the MAC addresses of the ports' own interfaces, as far as they have any.
     public init(
         _ tuning: SiteTuning, identity: KeyPair, presharedKey: SecretBytes? = nil, peers: [Peer], ports: [PortMulticast],
-        addresses: [MACAddress?] = []
+        addresses: [MACAddress?] = [], peerLimit: Int? = nil
     ) {
-        var snooping = SnoopingConfiguration(tuning.multicast, ports: ports, peers: peers.count)
+        let places = max(peerLimit ?? 0, peers.count)
+        var snooping = SnoopingConfiguration(tuning.multicast, ports: ports, peers: places)
         snooping.addresses = addresses
         snooping.fallbackAddress = MACAddress(of: identity.publicKey)
         self.init(
             identity: identity, presharedKey: presharedKey, peers: peers, ciphers: CipherSet(tuning.cipher),
-            keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime, rekeyDatagrams: tuning.rekeyDatagrams, snooping: snooping)
+            keepalive: tuning.keepalive, rekeyTime: tuning.rekeyTime, rekeyDatagrams: tuning.rekeyDatagrams, snooping: snooping,
+            peerLimit: places)
         paths.largest = tuning.pathMTU
         paths.recheck = tuning.pathRecheck
         paths.suspect = tuning.livenessSuspect

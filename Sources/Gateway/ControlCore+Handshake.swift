@@ -1,11 +1,13 @@
 // Control's handshakes: sending, answering and judging them, and the sessions that come of them.
 
 import Basics
+import Mesh
 import Tunnels
 
 extension ControlCore {
     private static let retry = Interval.seconds(1)
     private static let slowRetry = Interval.seconds(2)
+    private static let memberRetry = Interval.seconds(10)
     private static let resolveRetry = Interval.seconds(5)
     /// Unanswered initiations after which the name is resolved again and the operator is told.
     private static let patience = 5
@@ -21,9 +23,9 @@ extension ControlCore {
     // MARK: We begin
 
     mutating func initiate(_ index: Int, _ now: Instant) {
-        guard let endpoint = target(index) else {
+        guard let endpoint = target(index), let key = peers[index].key else {
             peers[index].nextInitiation = nil
-            if peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
+            if peers[index].hasAddress { askAddresses(index) }
             return
         }
         while peers[index].pending.count >= PeerState.pendingLimit { peers[index].pending.removeFirst() }
@@ -31,7 +33,7 @@ extension ControlCore {
         scheduleRetry(index, now)
         guard let slot = peers[index].freeSlot(peer: index) else { return }
         var noise = NoiseHandshake.initiator(
-            local: configuration.identity, remote: peers[index].key, ephemeral: KeyPair.generate(using: &random),
+            local: configuration.identity, remote: key, ephemeral: KeyPair.generate(using: &random),
             presharedKey: configuration.presharedKey, prologue: Initiation.prologue)
         let stream = StreamIdentifier.make(slot: slot, random: UInt32.random(in: 0 ... .max, using: &random))
         let pair = configuration.postQuantum == .off ? nil : KEMKeyPair.generate(using: &random)
@@ -40,7 +42,7 @@ extension ControlCore {
             lanes: UInt8(mailboxes.count), encapsulationKeyHash: pair.map { Annex.hash(of: $0.encapsulationKey) })
         guard let message = noise.writeFirst(payload: payload.encoded) else { return }
         let cookie = peers[index].cookie.flatMap { $0.expires > now ? $0.bytes : nil }
-        let datagram = Initiation.datagram(message: message, to: peers[index].key, cookie: cookie)
+        let datagram = Initiation.datagram(message: message, to: key, cookie: cookie)
         peers[index].pending.append(
             PeerState.Pending(
                 noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil,
@@ -48,7 +50,7 @@ extension ControlCore {
         actions.append(.datagram(datagram, to: endpoint))
         guard let pair else { return }
         actions.append(
-            .datagram(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: peers[index].key), to: endpoint))
+            .datagram(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: key), to: endpoint))
     }
 
     /// Its name leads nowhere: with no other address to try, it is asked for again.
@@ -73,12 +75,19 @@ extension ControlCore {
         let attempts = peers[index].attempts
         let jitter = Interval.milliseconds(Int64.random(in: 0..<200, using: &random))
         peers[index].nextInitiation =
-            now + (attempts < 2 * ControlCore.patience ? ControlCore.retry : ControlCore.slowRetry) + jitter
+            now + (attempts < 2 * ControlCore.patience ? ControlCore.retry : slowRetry(index)) + jitter
         guard attempts > 0, attempts % ControlCore.patience == 0 else { return }
-        if peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
+        if peers[index].hasAddress { askAddresses(index) }
+        // A member that cannot be reached from here may be where nobody is to blame for it.
+        if peers[index].site != nil && attempts > ControlCore.patience { return }
         if let endpoint = target(index), peers[index].unansweredLimiter.admit(at: now) != nil {
             actions.append(.log(.peerUnanswered(peers[index].name, endpoint: endpoint, attempts: attempts)))
         }
+    }
+
+    /// Members that cannot be reached from here are many, and reached through others.
+    private func slowRetry(_ index: Int) -> Interval {
+        peers[index].site != nil && index >= configuration.peers.count ? ControlCore.memberRetry : ControlCore.slowRetry
     }
 
     private var ownKeepalive: UInt32 { UInt32(clamping: configuration.keepalive.nanoseconds / 1_000_000) }
@@ -105,6 +114,8 @@ extension ControlCore {
         let kind = DatagramKind(rawValue: first)
         // A cookie reply has no mac of ours: whoever makes it does not know who we are yet.
         if kind == .cookieReply { return handleCookieReply(datagram, now) }
+        // A hello has no key of ours to be addressed to.
+        if kind == .hello { return handleHello(datagram, source, now) }
         guard HandshakeMAC.isValid(datagram, for: configuration.identity.publicKey) else {
             return refuse(.notForUs, limiters.notForUs.admit(at: now).map { .notForUs(from: source, suppressed: $0) })
         }
@@ -112,7 +123,7 @@ extension ControlCore {
         case .initiation: handleInitiation(datagram, source, now)
         case .response: handleResponse(datagram, source, now)
         case .annex: handleAnnex(datagram, now)
-        case .cookieReply, .sealed, nil: refuse(.malformed)
+        case .cookieReply, .hello, .sealed, nil: refuse(.malformed)
         }
     }
 
@@ -154,7 +165,7 @@ extension ControlCore {
         guard key != configuration.identity.publicKey else {
             return refuse(.ownKey, limiters.ownKey.admit(at: now).map { .ownKey(from: source, suppressed: $0) })
         }
-        guard let index = peers.firstIndex(where: { $0.key == key }) else {
+        guard let index = peers.firstIndex(where: { $0.key == key }) ?? place(SiteID(key), now) else {
             return refuse(
                 .unknownKey, limiters.unknownKey.admit(at: now).map { .unknownKey(key, from: source, suppressed: $0) })
         }
@@ -241,7 +252,8 @@ extension ControlCore {
         actions.append(
             .datagram(
                 Response.datagram(
-                    message: second, for: payload.stream, to: peers[index].key, isHybrid: encapsulation != nil), to: source))
+                    message: second, for: payload.stream, to: noise.remote ?? configuration.identity.publicKey,
+                    isHybrid: encapsulation != nil), to: source))
         peers[index].unconfirmed += 1
         if peers[index].unconfirmed >= ControlCore.unconfirmedLimit { sayUnconfirmed(index, source, now) }
     }
@@ -300,7 +312,7 @@ extension ControlCore {
         guard let reply = CookieReply(datagram) else { return refuse(.malformed) }
         guard let index = peers.firstIndex(where: { $0.pending.contains { $0.mac == reply.mac } }),
             let place = peers[index].pending.firstIndex(where: { $0.mac == reply.mac }),
-            let cookie = reply.cookie(from: peers[index].key)
+            let key = peers[index].key, let cookie = reply.cookie(from: key)
         else { return refuse(.strayCookie) }
         handshakeCounters.cookiesTaken &+= 1
         peers[index].cookie = PeerState.Cookie(bytes: cookie, expires: now + CookieSecret.lifetime)
@@ -368,7 +380,7 @@ extension ControlCore {
         let rekey = configuration.rekeyTime
         peers[index].generation &+= 1
         // The side with the higher key waits longer, so that normally only one begins anew, whoever began before.
-        let slack = configuration.identity.publicKey < peers[index].key ? Interval.zero : rekey / 8
+        let slack = peers[index].key.map { configuration.identity.publicKey < $0 } ?? false ? Interval.zero : rekey / 8
         peers[index].sessions.append(
             PeerState.Session(
                 stream: local, cipher: cipher, isHybrid: isHybrid, began: now, renewAt: now + rekey + slack,

@@ -38,7 +38,10 @@ extension ControlCore {
         let peer = PeerIndex(index)
         while let event = peers[index].channel.pollEvent() {
             switch event {
+            case .began where peers[index].site != nil: handleMemberUp(index, now)
             case .began: snooper.handleStreamBegan(by: peer)
+            case .message(let message) where peers[index].site != nil:
+                if !handleMeshMessage(message, index, now) { unknownMessages &+= 1 }
             case .message(let message):
                 switch FactMessage.parse(message) {
                 case .facts(let facts): snooper.handleFacts(facts, from: peer, at: now)
@@ -60,7 +63,7 @@ extension ControlCore {
     private mutating func beginTelling(_ index: Int, _ now: Instant) {
         peers[index].retelling.handleTold(at: now)
         peers[index].channel.begin(stream: nextTimestamp(at: now), at: now)
-        peers[index].feed.restart(snooper.book)
+        if peers[index].site == nil { peers[index].feed.restart(snooper.book) } else { handleMemberUp(index, now) }
     }
 
     mutating func handlePeerUp(_ index: Int, _ now: Instant) { beginTelling(index, now) }
@@ -69,6 +72,7 @@ extension ControlCore {
         peers[index].channel.forget(at: now)
         peers[index].feed.stop()
         peers[index].retelling.cancel()
+        handleMemberDown(index, now)
         snooper.handlePeerDown(PeerIndex(index), at: now)
     }
 
@@ -108,9 +112,12 @@ extension ControlCore {
     /// Carries on whatever the last events have left: at the end of each call from the driver.
     mutating func drive(at now: Instant) {
         for vlan in snooper.takeForgottenVLANs() { command(.forgetVLAN(vlan)) }
+        driveMesh(now)
         let changed = snooper.takeChangedFacts()
+        tellMesh(changed, now)
         for index in peers.indices where peers[index].isUp {
-            for key in changed { peers[index].feed.note(key) }
+            let isMember = peers[index].site != nil
+            if !isMember { for key in changed { peers[index].feed.note(key) } }
             // Churn can make more facts to withdraw than there are: telling all anew is then shorter.
             // While nothing can be told it only begins to be kept anew.
             if peers[index].feed.waiting > 2 * snooper.book.count + 65_536 {
@@ -120,7 +127,9 @@ extension ControlCore {
                     peers[index].feed.restart(snooper.book)
                 }
             }
-            while peers[index].channel.hasRoom, let message = peers[index].feed.pollMessage(snooper.book) {
+            while peers[index].channel.hasRoom,
+                let message = isMember ? pollGossip(for: index, now) : peers[index].feed.pollMessage(snooper.book)
+            {
                 _ = peers[index].channel.send(message, at: now)
             }
             while let segment = peers[index].channel.pollSegment(at: now) {

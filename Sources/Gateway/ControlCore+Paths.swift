@@ -22,6 +22,7 @@ extension ControlCore {
     mutating func handleReply(_ index: Int, _ number: UInt32, after sample: Interval, _ now: Instant) {
         guard index < peers.count else { return }
         peers[index].path.monitor.handleReply(to: number, after: sample)
+        handleMemberRoundTrip(index, sample)
         if peers[index].path.monitor.roundTrip != nil {
             peers[index].path.search.patience = peers[index].path.monitor.patience
             peers[index].path.search.jitter = peers[index].path.monitor.jitter ?? .zero
@@ -126,7 +127,7 @@ extension ControlCore {
     private mutating func resolveIfDue(_ index: Int, _ now: Instant) {
         guard peers[index].hasAddress, peers[index].path.resolveDue <= now else { return }
         peers[index].path.resolveDue = now + configuration.paths.resolveInterval
-        actions.append(.resolve(PeerIndex(index)))
+        askAddresses(index)
     }
 
     // MARK: To the lanes

@@ -20,6 +20,7 @@
 
 import Basics
 import Buffers
+import Mesh
 import Settings
 import Switching
 import Tunnels
@@ -52,14 +53,20 @@ public struct ControlConfiguration: Sendable {
     public var postQuantum = PostQuantumChoice.off
     /// Initiations a second, from all sources, beyond which they are answered with cookies.
     public var handshakeLoad = 200
+    /// `nil` without passes.
+    public var mesh: MeshConfiguration?
+    /// Places for peers: those of the configuration, and behind them those of members that are found. As many as the lanes have.
+    public var peerLimit: Int
     /// Its `peers` are as many as the peers here.
     public var snooping: SnoopingConfiguration
 
     public init(
         identity: KeyPair, presharedKey: SecretBytes? = nil, peers: [Peer], ciphers: CipherSet = .supported,
         keepalive: Interval = .seconds(1), rekeyTime: Interval = .seconds(120), rekeyDatagrams: UInt64 = 1 << 32,
-        snooping: SnoopingConfiguration? = nil, ports: Int = 1
+        snooping: SnoopingConfiguration? = nil, ports: Int = 1,
+        peerLimit: Int? = nil
     ) {
+        self.peerLimit = max(peerLimit ?? 0, peers.count)
         self.identity = identity
         self.presharedKey = presharedKey ?? .zeros(32)
         self.peers = peers
@@ -67,7 +74,15 @@ public struct ControlConfiguration: Sendable {
         self.keepalive = keepalive
         self.rekeyTime = rekeyTime
         self.rekeyDatagrams = rekeyDatagrams
-        self.snooping = snooping ?? SnoopingConfiguration(ports: ports, peers: peers.count)
+        self.snooping = snooping ?? SnoopingConfiguration(ports: ports, peers: self.peerLimit)
+    }
+}
+
+extension ControlConfiguration {
+    /// So many places for peers, and no fewer than there are peers.
+    public mutating func setPlaces(_ count: Int) {
+        peerLimit = max(count, peers.count)
+        snooping.peers = peerLimit
     }
 }
 
@@ -76,6 +91,8 @@ public enum ControlAction: Sendable {
     case datagram([UInt8], to: Endpoint)
     /// Look the peer's configured address up and call `handleResolved`.
     case resolve(PeerIndex)
+    /// The same for a seed of the mesh and `handleSeedResolved`.
+    case resolveSeed(Int)
     case log(GatewayEvent)
 }
 
@@ -85,7 +102,8 @@ public struct PeerSnapshot: Sendable, Hashable {
     public enum State: String, Sendable { case up, suspect, connecting, waiting }
 
     public var name: String
-    public var key: PublicKey
+    /// `nil` for a place that no peer has.
+    public var key: PublicKey?
     public var state: State
     public var endpoint: Endpoint?
     public var cipher: Cipher?
@@ -109,6 +127,8 @@ public struct ControlCore: Sendable {
     var peers: [PeerState]
     /// Multicast: groups, routers, queriers, and what other sites want.
     public internal(set) var snooper: Snooper
+    /// `nil` without passes.
+    var mesh: MeshState?
     var random: any RandomNumberGenerator & Sendable
     /// One for each lane. Frames and segments leave through the first.
     let mailboxes: [LaneMailbox]
@@ -156,6 +176,8 @@ public struct ControlCore: Sendable {
         var unknownKey = RateLimiter(period: .seconds(10))
         var notForUs = RateLimiter(period: .seconds(10))
         var unauthentic = RateLimiter(period: .seconds(10))
+        var foreignMesh = RateLimiter(period: .seconds(10))
+        var badPass = RateLimiter(period: .seconds(10))
         var notInstalled = RateLimiter(period: .seconds(60))
     }
 
@@ -183,14 +205,18 @@ public struct ControlCore: Sendable {
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0, paths: configuration.paths, at: now) }
-        precondition(configuration.snooping.peers == configuration.peers.count)
+        for _ in configuration.peers.count..<configuration.peerLimit {
+            peers.append(PeerState(vacantFrom: now, paths: configuration.paths))
+        }
+        precondition(configuration.snooping.peers == peers.count)
         let plan = ForwardingPlan(
-            board: mailboxes[0].forwarding, ports: configuration.snooping.ports, peers: configuration.peers.count)
+            board: mailboxes[0].forwarding, ports: configuration.snooping.ports, peers: peers.count)
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
         handshakeGuard = HandshakeGuard(load: configuration.handshakeLoad, secret: HashSecret(using: &seeds))
         for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
+        if let mesh = configuration.mesh { beginMesh(mesh, wallClock, now) }
     }
 
     // MARK: In
@@ -266,7 +292,7 @@ public struct ControlCore: Sendable {
 
     /// The addresses of a peer's name, best first; empty when it could not be resolved.
     public mutating func handleResolved(_ peer: PeerIndex, to endpoints: [Endpoint], at now: Instant) {
-        guard peer.index < peers.count else { return }
+        guard peer.index < configuration.peers.count else { return }
         if endpoints.isEmpty { return handleUnresolved(peer.index, now) }
         peers[peer.index].candidates = Array(endpoints.prefix(PeerState.candidateLimit))
         if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
@@ -286,6 +312,7 @@ public struct ControlCore: Sendable {
             expirePending(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
+        handleMeshTimeout(now)
         handleMulticastTimeout(now)
         drive(at: now)
         flushCommands()
@@ -293,7 +320,7 @@ public struct ControlCore: Sendable {
 
     /// When to call `handleTimeout` next.
     public var nextTimeout: Instant {
-        var next = nextMulticastTimeout
+        var next = min(nextMulticastTimeout, mesh?.nextTimeout ?? .distantFuture)
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
             if let waiting = peer.waiting { next = min(next, waiting.expires) }
@@ -335,6 +362,9 @@ public struct ControlCore: Sendable {
         return (answer.token, rows)
     }
 
+    /// Places for peers, taken or not.
+    public var peerPlaces: Int { peers.count }
+
     /// - Parameter now: what was asked long enough before this, and not answered, counts as lost.
     public func snapshot(of peer: PeerIndex, at now: Instant = .zero) -> PeerSnapshot {
         let state = peers[peer.index]
@@ -370,6 +400,14 @@ public struct ControlCore: Sendable {
             let told = sightings[lane].firstIndex { !tell($0, to: lane) } ?? sightings[lane].count
             if told > 0 { sightings[lane].removeFirst(told) }
         }
+    }
+
+    /// The time of day.
+    func wall(_ now: Instant) -> UnixTime { UnixTime(seconds: (wallClockAtZero &+ now.nanoseconds) / 1_000_000_000) }
+
+    /// Asks for the addresses of a peer that is to be dialled. Of a member, gossip says them unasked.
+    mutating func askAddresses(_ index: Int) {
+        if index < configuration.peers.count { actions.append(.resolve(PeerIndex(index))) }
     }
 
     mutating func refuse(_ cause: HandshakeRefusal, _ event: GatewayEvent? = nil) {

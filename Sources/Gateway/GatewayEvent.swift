@@ -34,6 +34,16 @@ public enum GatewayEvent: Sendable, Hashable {
     /// A lane had no memory for keys.
     case notInstalled(String, suppressed: Int)
     case multicast(SnoopEvent)
+    /// A member of the mesh that was not known.
+    case memberKnown(String, key: PublicKey)
+    case memberGone(String, reason: String)
+    case meshFull(String, limit: Int, suppressed: Int)
+    case foreignMesh(from: Endpoint, suppressed: Int)
+    case badPass(String, from: Endpoint, suppressed: Int)
+    case helloUnanswered(String, endpoint: Endpoint, attempts: Int)
+    /// What is wrong with our own pass.
+    case ownPass(String)
+    case passEnds(days: UInt64, until: String)
 
     public var level: LogLevel {
         switch self {
@@ -43,7 +53,9 @@ public enum GatewayEvent: Sendable, Hashable {
         case .peerDown, .peerSuspect, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
             .replayedInitiation, .clockBack, .neverConfirmed, .annexMissing, .underLoad, .rateLimited:
             .warning
-        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .notInstalled: .error
+        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .ownPass, .notInstalled: .error
+        case .memberKnown: .notice
+        case .memberGone, .meshFull, .foreignMesh, .badPass, .helloUnanswered, .passEnds: .warning
         case .multicast(let event): event.level
         }
     }
@@ -108,6 +120,22 @@ public enum GatewayEvent: Sendable, Hashable {
         case .notInstalled(let name, let suppressed):
             "there is no guarded memory for the keys of a session with peer \(name): raise vm.max_map_count" + again(suppressed)
         case .multicast(let event): event.message
+        case .memberKnown(let name, let key): "\(name) is a member of the mesh, with the public key \(key)"
+        case .memberGone(let name, let reason): "\(name) is no member of the mesh any longer: \(reason)"
+        case .meshFull(let name, let limit, let suppressed):
+            "no room for member \(name): \(limit) sites are known, set mesh.sites higher" + again(suppressed)
+        case .foreignMesh(let source, let suppressed):
+            "refused a hello from \(source): it is of another mesh; is mesh.authority the same on both sides?" + again(suppressed)
+        case .badPass(let problem, let source, let suppressed):
+            "refused the pass of the gateway at \(source): \(problem)" + again(suppressed)
+        case .helloUnanswered(let name, let endpoint, let attempts):
+            "\(name) at \(endpoint) has not answered \(attempts) hellos: check its address, that it runs, and that its "
+                + "mesh.authority is ours"
+        case .ownPass(let problem): "this gateway's own pass does not count: \(problem)"
+        case .passEnds(let days, let until):
+            days == 0
+                ? "this gateway's pass ended at \(until): the others refuse it; ask for a new one"
+                : "this gateway's pass ends in \(days) day\(days == 1 ? "" : "s"), at \(until): ask for a new one"
         }
     }
 

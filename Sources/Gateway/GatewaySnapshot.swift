@@ -67,7 +67,7 @@ public struct GatewaySnapshot: Sendable {
         self.started = started
         self.taken = taken
         self.ports = ports
-        peers = control.configuration.peers.indices.map { control.snapshot(of: PeerIndex($0), at: taken) }
+        peers = control.peers.indices.map { control.snapshot(of: PeerIndex($0), at: taken) }
         handshakes = control.handshakeCounters
         handshakes.sourceEvictions = control.handshakeGuard.sources.evictions
         self.backends = backends

@@ -21,6 +21,8 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case strayCookie
     case wrongPresharedKey
     case noPlace
+    case foreignMesh
+    case badPass
     case tooManyResponses
 
     /// The stable name: lower case with hyphens.
@@ -44,6 +46,8 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .strayCookie: "stray-cookie"
         case .wrongPresharedKey: "wrong-psk"
         case .noPlace: "no-place"
+        case .foreignMesh: "foreign-mesh"
+        case .badPass: "bad-pass"
         case .tooManyResponses: "too-many-responses"
         }
     }

@@ -20,6 +20,7 @@ extension LaneCore {
                 if !install(session, now) { report(.notInstalled(session.peer)) }
             case .retire(let stream): retire(stream)
             case .setPeer(let peer, let isUp): setPeer(peer, isUp)
+            case .setPlace(let peer, let isTaken): bridge.setPlace(peer, isTaken)
             case .listMACs(let token):
                 listing = MACListing(token: token)
                 scheduleTimeout(at: now)

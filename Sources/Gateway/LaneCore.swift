@@ -41,7 +41,10 @@ struct OriginMap: BitwiseCopyable, Sendable {
 /// What a lane is made with.
 public struct LaneConfiguration: Sendable {
     public var ports: Int
+    /// Places for peers.
     public var peers: Int
+    /// How many of them, from the first, are peers' from the start.
+    public var placesTaken: Int
     public var lane: UInt16
     public var macLimit: Int
     public var macAgeing: Interval
@@ -74,6 +77,7 @@ public struct LaneConfiguration: Sendable {
         precondition(ports > 0 && ports <= Limits.ports && peers >= 0 && peers <= Limits.peers)
         self.ports = ports
         self.peers = peers
+        placesTaken = peers
         self.lane = lane
         self.macLimit = macLimit
         self.macAgeing = macAgeing
@@ -247,7 +251,7 @@ public struct LaneCore: ~Copyable {
         // SAFETY: at least one octet is there.
         switch DatagramKind(rawValue: unsafe datagram.bytes.unsafeLoad(fromUncheckedByteOffset: 0, as: UInt8.self)) {
         case .sealed: handleSealed(&datagram, source, Congestion(octet: octet), now)
-        case .initiation, .response, .cookieReply, .annex:
+        case .initiation, .response, .cookieReply, .annex, .hello:
             guard count <= DatagramKind.handshakeLimit else { return bridge.counters.add(.malformedDatagram) }
             if !handshakes.push(datagram.bytes, source, using: &scratch) { bridge.counters.add(.puntQueueFull) }
         case nil: bridge.counters.add(.malformedDatagram)

@@ -100,6 +100,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case retire(stream: UInt32)
     /// Frames are sent to a peer only while it is up; a peer that goes down takes its MAC entries with it.
     case setPeer(PeerIndex, isUp: Bool)
+    /// Whether the place is a peer's: where it is not, nothing is sent and nothing is missed.
+    case setPlace(PeerIndex, isTaken: Bool)
     case listMACs(token: UInt32)
     /// Another lane has heard from the other side under a session, and from where.
     case confirm(stream: UInt32, at: Endpoint)

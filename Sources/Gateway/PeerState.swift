@@ -1,6 +1,7 @@
 // What control knows of one peer.
 
 import Basics
+import Mesh
 import Switching
 import Tunnels
 
@@ -73,8 +74,11 @@ struct PeerState: Sendable {
     static let candidateLimit = 32
 
     let name: String
-    let key: PublicKey
+    /// `nil` for a place that no peer has.
+    let key: PublicKey?
     let hasAddress: Bool
+    /// Of a member of the mesh: what it tells comes by gossip.
+    var site: SiteID?
     /// Where its addresses led to, tried in turn; at most `candidateLimit`.
     var candidates: [Endpoint] = []
     /// Where it was last heard from.
@@ -131,6 +135,14 @@ struct PeerState: Sendable {
         name = configuration.name
         key = configuration.key
         hasAddress = configuration.hasAddress
+    }
+
+    /// A place for a member that may be found.
+    init(vacantFrom now: Instant, paths: PathConfiguration) {
+        path = PeerPath(paths, at: now)
+        name = ""
+        key = nil
+        hasAddress = false
     }
 
     /// The newest session that both sides hold.

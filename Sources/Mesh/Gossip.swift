@@ -157,6 +157,7 @@ public struct Gossip: Sendable {
     var cachedSummary: [UInt8]?
     var cachedRevocations: UInt64?
 
+    private var expelled: [SiteID: PassProblem] = [:]
     private var changes: [ChangeKey] = []
     private var isChanged: Set<ChangeKey> = []
 
@@ -202,6 +203,17 @@ public struct Gossip: Sendable {
         default: break
         }
         return problem
+    }
+
+    /// Takes in a pass that came in another way than by gossip.
+    @discardableResult
+    public mutating func handlePass(_ bytes: [UInt8], at now: Instant) throws(PassProblem) -> SignedPass {
+        try passes.handlePass(bytes, at: wall(now))
+    }
+
+    /// As `PassBook.pollWarning`.
+    public mutating func pollPassWarning(at now: Instant) -> (daysLeft: UInt64, until: UnixTime)? {
+        passes.pollWarning(at: wall(now))
     }
 
     // MARK: Time
@@ -362,7 +374,17 @@ public struct Gossip: Sendable {
     /// Gives up owners whose passes have ended or were revoked.
     mutating func dropNonMembers() {
         let wall = wall(currentFloor)
-        for owner in owners.keys.sorted() where owner != site && !passes.isMember(owner, at: wall) { removeOwner(owner) }
+        for owner in owners.keys.sorted() where owner != site {
+            guard let problem = passes.problem(of: owner, at: wall) else { continue }
+            expelled[owner] = problem
+            removeOwner(owner)
+        }
+    }
+
+    /// Who was given up since the last call for a pass that does not count any longer, and why.
+    public mutating func takeExpelled() -> [SiteID: PassProblem] {
+        defer { expelled = [:] }
+        return expelled
     }
 
     /// The latest moment that any call has brought.

@@ -57,6 +57,13 @@ extension Gossip {
         }
     }
 
+    /// The version of its gateway that a snapshot was made at; 0 for what is none.
+    public static func version(ofSnapshot bytes: [UInt8]) -> UInt64 {
+        var reader = OctetReader(bytes)
+        guard reader.take(magic.count) == magic, reader.take(16) != nil else { return 0 }
+        return reader.integer(UInt64.self) ?? 0
+    }
+
     private static func blocks(_ reader: inout OctetReader) -> [[UInt8]]? {
         var blocks: [[UInt8]] = []
         while let count = reader.integer(UInt16.self) {

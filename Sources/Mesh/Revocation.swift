@@ -53,6 +53,11 @@ public struct SignedRevocation: Hashable, Sendable {
         try self.init(SignedForm.octets(of: text, "revocation"), by: authority)
     }
 
+    /// The octets in the text of a file, whoever has signed them.
+    public static func octets(ofText text: String) throws(PassProblem) -> [UInt8] {
+        try SignedForm.octets(of: text, "revocation")
+    }
+
     public var text: String { SignedForm.armour("revocation", bytes) }
 
     /// What gateways name it by when they compare what they have.

@@ -104,7 +104,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         listen = snapshot.listen?.description
         uptime = seconds(snapshot.taken - snapshot.started)
         peersUp = snapshot.peers.count { $0.state == .up || $0.state == .suspect }
-        peersConfigured = snapshot.peers.count
+        peersConfigured = snapshot.peers.count { $0.key != nil }
         let ports = snapshot.ports.indices.map { PortIndex($0) }
         portsUp = ports.count { snapshot[$0, .isUp] > 0 }
         portsConfigured = ports.count
@@ -206,10 +206,11 @@ public struct PeersDocument: Codable, Sendable, Equatable {
 
     public init(_ snapshot: GatewaySnapshot) {
         site = snapshot.site
-        peers = snapshot.peers.enumerated().map { number, peer in
+        peers = snapshot.peers.enumerated().compactMap { number, peer in
+            guard let key = peer.key else { return nil }
             let index = PeerIndex(number)
             return Peer(
-                name: peer.name, key: peer.key.base64, state: peer.state.rawValue, endpoint: peer.endpoint?.description,
+                name: peer.name, key: key.base64, state: peer.state.rawValue, endpoint: peer.endpoint?.description,
                 cipher: peer.cipher?.name, keyExchange: peer.isHybrid.map { NoiseHandshake.agreement(isHybrid: $0) },
                 lastHeardAge: peer.lastHeard.map { seconds(snapshot.taken - $0) },
                 keysAge: peer.keysSince.map { seconds(snapshot.taken - $0) }, handshakes: peer.handshakes,

@@ -1,5 +1,5 @@
-// What an operator's program asks over the local socket: one line, `show TOPIC` or `why GROUP SOURCE VLAN SITE`, answered by one
-// JSON document.
+// What an operator's program asks over the local socket: one line, `show TOPIC`, `why GROUP SOURCE VLAN SITE` or `revoke BASE64`,
+// answered by one JSON document.
 
 import Basics
 import Gateway
@@ -26,10 +26,13 @@ public struct WhyQuestion: Hashable, Sendable {
 public enum OperatorRequest: Hashable, Sendable {
     case show(ShowTopic)
     case why(WhyQuestion)
+    /// Octets of a revocation, to be told to the whole mesh.
+    case revoke([UInt8])
 
     /// The line, with its end.
     public var line: String {
         switch self {
+        case .revoke(let bytes): "revoke \(Base64.encode(bytes))\n"
         case .show(let topic): "show \(topic.rawValue)\n"
         case .why(let question):
             "why \(question.group) \(question.source?.description ?? "-") \(question.vlan.rawValue) \(question.site)\n"
@@ -43,6 +46,9 @@ public enum OperatorRequest: Hashable, Sendable {
         case ("show", 2):
             guard let topic = ShowTopic(rawValue: words[1]) else { return nil }
             self = .show(topic)
+        case ("revoke", 2):
+            guard let bytes = Base64.decode(words[1]) else { return nil }
+            self = .revoke(bytes)
         case ("why", 5):
             guard let group = parseAddress(words[1]), let number = UInt16(words[3]), number <= 0x1FFF else { return nil }
             var source: IPAddress?
@@ -60,7 +66,7 @@ extension WhyDocument {
     /// `nil` when no site has that name.
     public init?(_ question: WhyQuestion, _ control: ControlCore, _ snapshot: GatewaySnapshot) {
         let key = GroupKey(question.vlan, question.group)
-        let peer = snapshot.peers.firstIndex { $0.name == question.site }.map { PeerIndex($0) }
+        let peer = snapshot.peers.firstIndex { $0.key != nil && $0.name == question.site }.map { PeerIndex($0) }
         guard peer != nil || question.site == snapshot.site else { return nil }
         self.init(control.snooper.explain(key, source: question.source, to: peer), to: question.site, snapshot)
     }

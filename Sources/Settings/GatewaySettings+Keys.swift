@@ -7,12 +7,15 @@ extension GatewaySettings {
     /// Every key, in the order in which documentation shows them.
     public static let knownKeys: [KeyDocumentation] = keys.documentation
 
-    static let keys = KeyTable(keys: identityKeys + portKeys + peerKeys + tuningKeys + classKeys + machineKeys + multicastKeys)
+    static let keys = KeyTable(
+        keys: identityKeys + portKeys + peerKeys + meshKeys + tuningKeys + classKeys + machineKeys + multicastKeys)
 
     /// The underlay's MTU: an IPv4 host takes at least 576 octets (RFC 791 section 3.1).
     static let mtu = ValueType<Int>.integer(576...9_216, unit: "octets")
 
     private static let liveness = ValueType<Interval>.duration(.milliseconds(50) ... .seconds(60))
+
+    static let exampleKey = "sSp2vAT8Wy/FcwoUJzrg9gKaFGWCHV/0ouPtXzz/vlY="
 
     private static let identityKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
@@ -58,9 +61,8 @@ extension GatewaySettings {
 
     private static let peerKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
-            "peer.NAME.key", .publicKey, .required(example: "sSp2vAT8Wy/FcwoUJzrg9gKaFGWCHV/0ouPtXzz/vlY="),
-            inReplay: everyPairPeered,
-            "The public key of another gateway, which `causeway pubkey FILE` prints there."
+            "peer.NAME.key", .publicKey, .optional(example: GatewaySettings.exampleKey), inReplay: everyPairPeered,
+            "The public key of another gateway, which `causeway pubkey FILE` prints there; in a mesh, passes say it."
         ) { $0.peers[$1[0], default: PeerDraft()].key = $2 },
         SettingKey(
             "peer.NAME.address", .peerAddresses, .optional(example: "nyc.example:7117"), inReplay: everyPairPeered,
@@ -185,6 +187,15 @@ struct GatewayDraft: SettingsDraft {
     /// Never iterated: the order comes from the file or from sorted names.
     var ports: [String: PortDraft] = [:]
     var peers: [String: PeerDraft] = [:]
+    var mesh = MeshDraft()
+}
+
+struct MeshDraft: Sendable {
+    var authority: PublicKey?
+    var passFile: String?
+    var stateFile: String?
+    var addresses: [PeerAddress] = []
+    var siteLimit = MeshSettings.defaultSiteLimit
 }
 
 struct PortDraft: Sendable {

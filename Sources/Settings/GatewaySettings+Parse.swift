@@ -61,6 +61,7 @@ private struct GatewayCheck {
         checkControlSocket()
         checkPorts()
         checkPeers()
+        checkMesh()
         checkTuning()
         checkLanes()
         checkUser()
@@ -85,11 +86,23 @@ private struct GatewayCheck {
         }
     }
 
+    var mesh: MeshSettings? {
+        guard let authority = draft.mesh.authority, let pass = draft.mesh.passFile, let site = draft.site else { return nil }
+        let seeds = draft.peers.keys.sorted().compactMap { name -> MeshSettings.Seed? in
+            guard let peer = draft.peers[name], peer.key == nil, !peer.addresses.isEmpty else { return nil }
+            return MeshSettings.Seed(name: name, addresses: peer.addresses)
+        }
+        return MeshSettings(
+            authority: authority.bytes, passFile: resolved(pass),
+            stateFile: draft.mesh.stateFile.map(resolved) ?? "/var/lib/causeway/\(site).mesh",
+            addresses: draft.mesh.addresses.compactMap(\.endpoint), siteLimit: draft.mesh.siteLimit, seeds: seeds)
+    }
+
     /// Complete if there are no diagnostics: every required key is then there.
     var settings: GatewaySettings? {
         guard let site = draft.site, let keyFile, let listen = draft.listen, let controlSocket else { return nil }
         return GatewaySettings(
-            site: site, keyFile: keyFile, listen: listen, controlSocket: controlSocket, ports: ports, peers: peers,
+            site: site, keyFile: keyFile, listen: listen, controlSocket: controlSocket, ports: ports, peers: peers, mesh: mesh,
             pskFile: pskFile, tuning: draft.tuning, machine: draft.machine, logLevel: draft.logLevel)
     }
 
@@ -143,6 +156,9 @@ private struct GatewayCheck {
             let hint = "a peer has the name of its own site"
             reading.report(match.entry.line, name.column, "the peer \(quoted(name.text)) has this site's name", hint: hint)
         }
+        for name in names where draft.peers[name.text]?.key == nil && !reading.refused.contains("peer.\(name.text).key") {
+            checkSeed(name.text)
+        }
         var lineOfKey: [PublicKey: Int] = [:]
         for match in applied("peer.NAME.key") {
             guard let key = draft.peers[match.names[0].text]?.key else { continue }
@@ -152,6 +168,51 @@ private struct GatewayCheck {
             }
             lineOfKey[key] = lineOfKey[key] ?? match.entry.line
         }
+    }
+
+    /// A peer without a key is some member of the mesh, whose address alone is known.
+    private mutating func checkSeed(_ name: String) {
+        let key = "peer.\(name).key"
+        if !reading.meant.contains("mesh.authority") && draft.mesh.authority == nil {
+            guard !reading.meant.contains(key) else { return }
+            reading.report(at: key, "missing key \(key)", hint: "such as \(key) = \(GatewaySettings.exampleKey)")
+        } else if draft.peers[name]?.addresses.isEmpty ?? true, !reading.refused.contains("peer.\(name).address") {
+            reading.report(
+                at: key, "peer.\(name) has neither a key nor an address",
+                hint: "a key for a peer without a pass, an address for a member of the mesh")
+        } else if draft.peers[name]?.rate != nil {
+            reading.report(
+                at: "peer.\(name).rate", "peer.\(name).rate: whose rate it is is not known without a key",
+                hint: "set peer.\(name).key as well")
+        }
+    }
+
+    private mutating func checkMesh() {
+        let mesh = draft.mesh
+        if mesh.authority == nil, let key = meshKeys.first, !reading.refused.contains("mesh.authority") {
+            reading.report(at: key, "\(key): there is no mesh.authority", hint: "causeway mesh create prints it")
+        }
+        if mesh.authority != nil && mesh.passFile == nil && !reading.refused.contains("pass.file") {
+            reading.report(
+                at: "mesh.authority", "mesh.authority: this gateway has no pass",
+                hint: "set pass.file, such as pass.file = \(draft.site ?? "london").pass")
+        }
+        if let name = mesh.addresses.first(where: { $0.endpoint == nil }) {
+            reading.report(
+                at: "mesh.address", "mesh.address: \(quoted(name.host)) is no address", hint: "the others do not look names up")
+        }
+        let keyed = peers.count
+        if mesh.authority != nil && keyed >= mesh.siteLimit {
+            reading.report(
+                at: "mesh.sites", "mesh.sites: \(keyed) peers with keys leave no room for members",
+                hint: "at most \(Limits.peers)")
+        }
+    }
+
+    /// Keys that mean something in a mesh only, as far as they are there.
+    private var meshKeys: [String] {
+        reading.matches.filter { $0.outcome == .applied }.map(\.pattern)
+            .filter { ["pass.file", "mesh.state", "mesh.address", "mesh.sites"].contains($0) }
     }
 
     private mutating func checkTuning() {

@@ -17,11 +17,18 @@ public struct GatewaySettings: Hashable, Sendable {
     public var ports: [PortSettings]
     /// Sorted by name. Empty for a gateway that only bridges its own ports.
     public var peers: [PeerSettings]
+    /// `nil` where all peers are named with their keys.
+    public var mesh: MeshSettings?
     /// The path of the file with the key that all sites share, if there is one.
     public var pskFile: String?
     public var tuning: SiteTuning
     public var machine = MachineTuning()
     public var logLevel: LogLevel
+}
+
+extension GatewaySettings {
+    /// Places for peers: in a mesh those that are found have some too.
+    public var peerLimit: Int { max(peers.count, mesh?.siteLimit ?? 0) }
 }
 
 /// A LAN port.
@@ -53,6 +60,30 @@ public struct PeerSettings: Hashable, Sendable {
     public var addresses: [PeerAddress]
     /// The most that is sent to it, in bits a second with IP headers, by all lanes together; `nil` for no limit.
     public var rate: UInt64?
+}
+
+/// A mesh whose members have passes.
+public struct MeshSettings: Hashable, Sendable {
+    public static let defaultSiteLimit = 128
+
+    /// The authority's Ed25519 public key: 32 octets.
+    public var authority: [UInt8]
+    /// The paths of the file with this gateway's pass, and of what is kept for the next start.
+    public var passFile: String
+    public var stateFile: String
+    /// Where the others reach this gateway; empty where they find out.
+    public var addresses: [Endpoint]
+    /// Other sites known at once.
+    public var siteLimit: Int
+    /// Gateways that are asked for the way into the mesh; sorted by name.
+    public var seeds: [Seed]
+
+    /// Some gateway of the mesh: whose, its pass says.
+    public struct Seed: Hashable, Sendable {
+        public var name: String
+        /// Not empty.
+        public var addresses: [PeerAddress]
+    }
 }
 
 /// What decides how a site behaves, live or in a replay. `init()` has every default.

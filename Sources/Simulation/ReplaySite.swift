@@ -82,6 +82,7 @@ final class ReplaySite {
                 if let site = ReplaySite.site(at: endpoint) { datagrams.append((site, bytes)) }
             case .resolve(let peer):
                 core.control.handleResolved(peer, to: [ReplaySite.endpoint(of: peerSites[peer.index])], at: now)
+            case .resolveSeed: break
             case .log(let event): events.append(event)
             }
         }

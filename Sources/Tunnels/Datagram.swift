@@ -18,6 +18,7 @@
 //     kind = 2, version, flags, 0 | receiver's stream identifier | Noise message 2 | mac  response
 //     kind = 3                                                                         `CookieReply`
 //     kind = 5                                                                         `Annex`
+//     kind = 6                                                                         `Hello`
 //
 // The first sixteen octets of a sealed datagram are authenticated with the hop count (the low half of octet 1) taken as
 // zero: it is the one field that a relay may change. The mac of a handshake datagram is keyed with the receiver's public
@@ -31,6 +32,7 @@ public enum DatagramKind: UInt8, Sendable {
     case cookieReply = 3
     case sealed = 4
     case annex = 5
+    case hello = 6
 
     /// The longest datagram of a handshake, in octets of UDP payload: what an IPv6 path of 1,280 octets carries.
     public static let handshakeLimit = 1_232

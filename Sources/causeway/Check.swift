@@ -3,8 +3,10 @@
 import ArgumentParser
 import Basics
 import Captures
+import Daemon
 import Foundation
 import Gateway
+import Mesh
 import Settings
 import Tunnels
 
@@ -61,6 +63,23 @@ struct LoadedSettings {
                 parsed.diagnostic(
                     at: "peer.\(own.name).key", "this is our own public key",
                     hint: "each gateway has a key of its own; causeway pubkey FILE prints the peer's"))
+        }
+        if let settings = parsed.settings, let mesh = settings.mesh {
+            do throws(PassFileProblem) {
+                let pass = try MeshConfiguration.pass(of: mesh)
+                if let identity, pass.pass.key != identity.publicKey {
+                    problems.append(
+                        parsed.diagnostic(
+                            at: "pass.file", "the pass is for another gateway, with the key \(pass.pass.key)",
+                            hint: "this gateway's key is \(identity.publicKey)"))
+                } else if pass.pass.site != settings.site {
+                    problems.append(
+                        parsed.diagnostic(
+                            at: "site", "the pass is for the site \(pass.pass.site)", hint: "the others know it by that"))
+                }
+            } catch {
+                problems.append(parsed.diagnostic(at: "pass.file", error.message, hint: "causeway mesh show says what is in it"))
+            }
         }
         if let settings = parsed.settings, CipherSet(settings.tuning.cipher).isEmpty {
             problems.append(

@@ -1,5 +1,5 @@
-// `causeway mesh`: the authority of a mesh, and the passes and revocations that it signs. Nothing here talks to a gateway: what
-// is printed goes into a file.
+// `causeway mesh`: the authority of a mesh, and the passes and revocations that it signs. What is
+// printed goes into a file; only `announce` talks to a gateway.
 
 import ArgumentParser
 import Basics
@@ -11,7 +11,7 @@ import Tunnels
 struct MeshCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh", abstract: "Makes a mesh's authority, and signs passes for its gateways.",
-        subcommands: [CreateMesh.self, AdmitSite.self, RevokePass.self, ShowPass.self])
+        subcommands: [CreateMesh.self, AdmitSite.self, RevokePass.self, AnnounceRevocation.self, ShowPass.self])
 }
 
 struct CreateMesh: ParsableCommand {
@@ -136,6 +136,26 @@ struct RevokePass: ParsableCommand {
             throw Failure("nothing to revoke")
         }
         print(authority.sign(revocation).text, terminator: "")
+    }
+}
+
+struct AnnounceRevocation: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "announce", abstract: "Hands a revocation to a running gateway, which tells the whole mesh.")
+
+    @Argument(help: "A file with a revocation.", completion: .file()) var file: String
+    @Option(help: "The gateway's control.socket. Not needed while /run/causeway holds only one.", completion: .file())
+    var socket: String?
+
+    func run() throws {
+        let text = try MeshText.file(file)
+        let bytes: [UInt8]
+        do throws(PassProblem) {
+            _ = try Revocation(unverifiedText: text)
+            bytes = try SignedRevocation.octets(ofText: text)
+        } catch { throw Failure("\(file): \(error)") }
+        _ = try OperatorSocket.ask(.revoke(bytes), at: socket)
+        print("announced")
     }
 }
 

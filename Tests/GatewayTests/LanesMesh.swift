@@ -239,6 +239,7 @@ final class LanesMesh {
             case .resolve(let peer):
                 let other = sites.isEmpty ? nil : sites.first { $0 !== site }
                 site.control.handleResolved(peer, to: [other?.endpoint ?? VirtualSite.home(1)], at: now)
+            case .resolveSeed: break
             case .log(let event): site.events.append(event)
             }
         }

@@ -7,6 +7,7 @@
 import Basics
 import Buffers
 import Gateway
+import Mesh
 import Settings
 import Testing
 import Tunnels
@@ -62,6 +63,8 @@ struct SiteSetup {
     var classes = ClassSettings()
     /// Bits a second to other sites.
     var rates: [Int: UInt64] = [:]
+    /// Of a member with a pass; `peers` are then none, unless they are given.
+    var mesh: MeshSetup?
 
     /// The same with snooping, as `change` leaves it.
     static func snooping(ports: Int = 1, _ change: (inout MulticastSettings) -> Void = { _ in }) -> SiteSetup {
@@ -93,6 +96,32 @@ struct SiteSetup {
 
     fileprivate var allPorts: [PortMulticast] {
         (0..<ports).map { $0 < portMulticast.count ? portMulticast[$0] : PortMulticast() }
+    }
+}
+
+/// How a member of the mesh with passes is made.
+struct MeshSetup {
+    /// Sites whose addresses it knows.
+    var seeds: [Int]
+    var mayRelay = false
+    var send = GroupRules.any
+    var receive = GroupRules.any
+    var vlans = VLANRules.any
+    var validUntil = UnixTime(seconds: 4_000_000_000)
+    /// The seed of the authority's key.
+    var authority: UInt64 = 1
+    /// Places for other sites.
+    var places = 16
+    /// What an earlier run has left.
+    var snapshots: [[UInt8]] = []
+
+    func pass(of site: Int, _ key: PublicKey) -> (AuthorityKey, [UInt8]) {
+        var random = SeededRandom(seed: authority)
+        let authority = Authority.generate(using: &random)
+        let pass = Pass(
+            serial: UInt64(site + 1), site: "site\(site)", key: key, validFrom: UnixTime(seconds: 0), validUntil: validUntil,
+            send: send, receive: receive, vlans: vlans, mayRelay: mayRelay)
+        return (authority.key, authority.sign(pass).bytes)
     }
 }
 
@@ -161,6 +190,11 @@ final class VirtualSite {
 
     func state(of site: Int) -> PeerSnapshot.State { core.control.snapshot(of: peer(site)).state }
 
+    /// What it knows of a member; `nil` where it has no place.
+    func member(_ key: PublicKey) -> PeerSnapshot? {
+        (0..<core.control.peerPlaces).lazy.map { self.core.control.snapshot(of: PeerIndex($0)) }.first { $0.key == key }
+    }
+
     subscript(reason: DropReason) -> UInt64 { core.lane.bridge.counters[reason] }
 
     /// Events that a pattern picks.
@@ -191,7 +225,7 @@ final class VirtualMesh {
         characters = Array(repeating: wire, count: setups.count * setups.count)
         let identities = setups.map { _ in KeyPair.generate(using: &random) }
         for (index, setup) in setups.enumerated() {
-            let peers = setup.peers ?? setups.indices.filter { $0 != index }
+            let peers = setup.peers ?? (setup.mesh == nil ? setups.indices.filter { $0 != index } : [])
             let core = VirtualMesh.makeCore(setup, index, identities, peers, seed: random.next(), at: now)
             sites.append(VirtualSite(index: index, setup: setup, identity: identities[index], peers: peers, core: core))
         }
@@ -211,7 +245,14 @@ final class VirtualMesh {
                 .init(name: "site\($0)", key: setup.wrongKeys[$0] ?? identities[$0].publicKey, hasAddress: setup.dials)
             }, ports: setup.allPorts)
         control.ciphers = setup.ciphers
-        var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: peers.count)
+        if let mesh = setup.mesh {
+            let (authority, pass) = mesh.pass(of: index, identities[index].publicKey)
+            control.mesh = MeshConfiguration(
+                authority: authority, pass: pass, seeds: mesh.seeds.map { "seed\($0)" }, snapshots: mesh.snapshots)
+            control.setPlaces(peers.count + mesh.places)
+        }
+        var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: control.peerLimit)
+        lane.placesTaken = peers.count
         lane.backends = setup.backends
         lane.setRates(peers.map { setup.rates[$0] }, lanes: 1)
         return GatewayCore(
@@ -263,6 +304,19 @@ final class VirtualMesh {
         let end = now + limit
         while now < end {
             if sites.allSatisfy({ site in site.peers.allSatisfy { site.state(of: $0) == .up } }) { return now }
+            run(until: min(end, now + .milliseconds(10)))
+        }
+        return nil
+    }
+
+    /// Runs until each of these sites, all of them by default, has all others as members that are up.
+    func runUntilMembersUp(_ among: [Int]? = nil, limit: Interval = .seconds(30)) -> Instant? {
+        let (end, group) = (now + limit, among ?? Array(sites.indices))
+        while now < end {
+            let isComplete = group.allSatisfy { site in
+                group.allSatisfy { $0 == site || sites[site].member(sites[$0].identity.publicKey)?.state == .up }
+            }
+            if isComplete { return now }
             run(until: min(end, now + .milliseconds(10)))
         }
         return nil
@@ -357,6 +411,10 @@ final class VirtualMesh {
                 let home = VirtualSite.home(other)
                 site.core.control.handleResolved(
                     peer, to: site.resolverWorks ? (found.isEmpty ? [home] : found) : [], at: now)
+            case .resolveSeed(let seed):
+                let other = site.setup.mesh?.seeds[seed] ?? 0
+                site.core.control.handleSeedResolved(
+                    seed, to: [sites.count > other ? sites[other].endpoint : VirtualSite.home(other)], at: now)
             case .log(let event): site.events.append((now, event))
             }
         }

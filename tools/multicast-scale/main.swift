@@ -69,7 +69,7 @@ final class Pair {
             switch action {
             case .datagram(let bytes, _): sent.append(bytes)
             case .resolve(let peer): core.control.handleResolved(peer, to: [Self.endpoints[1 - index]], at: now)
-            case .log: break
+            case .resolveSeed, .log: break
             }
         }
         for number in 0..<core.lane.transmits {
