@@ -76,7 +76,7 @@ import Testing
             for name in ["socket", "other"] where unsafe cwl_create_exclusive("\(place)/\(name)", 0o600) < 0 { exit(9) }
             guard opens("\(place)/other"), opens("/etc/hosts") else { exit(3) }
             // Opened before, as the file of a mesh is: written afterwards all the same.
-            let open = unsafe Glibc.open("\(place)/other", O_RDWR)
+            let file = unsafe open("\(place)/other", O_RDWR)
             // Somebody else's service, which only the sandbox keeps out of reach.
             let service = Int32(truncatingIfNeeded: cwl_unix_open(0))
             guard unsafe cwl_unix_bind(service, "\(place)/service", 0o600) == 0, cwl_unix_listen(service, 1) == 0 else { exit(6) }
@@ -102,17 +102,17 @@ import Testing
             var child: pid_t = 0
             if unsafe posix_spawn(&child, "/bin/true", nil, nil, [nil], [nil]) != EPERM { exit(26) }
             if unsafe chmod("\(place)/other", 0o644) != -1 || errno != EPERM { exit(40) }
-            if fchmod(open, 0o644) != -1 || errno != EPERM { exit(41) }
+            if fchmod(file, 0o644) != -1 || errno != EPERM { exit(41) }
             if unsafe fchmodat(AT_FDCWD, "\(place)/other", 0o644, 0) != -1 || errno != EPERM { exit(42) }
             // By its number, since C libraries learn of it late; with no filter a bad descriptor or no such call.
-            if unsafe syscall(452, -1, "x", 0o644, 0) != -1 || errno != EPERM { exit(43) }
+            if unsafe kernelCall(452, -1, "x", 0o644, 0) != -1 || errno != EPERM { exit(43) }
             if unsafe chown("\(place)/other", getuid(), getgid()) != -1 || errno != EPERM { exit(44) }
             if unsafe lchown("\(place)/other", getuid(), getgid()) != -1 || errno != EPERM { exit(45) }
-            if fchown(open, getuid(), getgid()) != -1 || errno != EPERM { exit(46) }
+            if fchown(file, getuid(), getgid()) != -1 || errno != EPERM { exit(46) }
             if unsafe fchownat(AT_FDCWD, "\(place)/other", getuid(), getgid(), 0) != -1 || errno != EPERM { exit(47) }
-            if unsafe setxattr("\(place)/other", "user.x", "x", 1, 0) != -1 || errno != EPERM { exit(48) }
-            if unsafe fremovexattr(open, "user.x") != -1 || errno != EPERM { exit(49) }
-            if unsafe futimens(open, nil) != -1 || errno != EPERM { exit(50) }
+            if unsafe removeAttribute("\(place)/other", "user.x") != -1 || errno != EPERM { exit(48) }
+            if unsafe removeAttributeOf(file, "user.x") != -1 || errno != EPERM { exit(49) }
+            if unsafe futimens(file, nil) != -1 || errno != EPERM { exit(50) }
             if unsafe utimensat(AT_FDCWD, "\(place)/other", nil, 0) != -1 || errno != EPERM { exit(51) }
             // A socket that is open goes on: what is refused is another one, to reach other services with.
             if cwl_unix_open(0) != -Int64(EPERM) { exit(52) }
@@ -124,7 +124,7 @@ import Testing
             if socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) < 0 { exit(54) }
             if socket(AF_NETLINK, Int32(SOCK_RAW.rawValue), 0) < 0 { exit(55) }
             if cwl_unix_listen(service, 2) != 0 || !interfaceExists("lo") { exit(56) }
-            if unsafe ftruncate(open, 2) != 0 || pwrite(open, "ab", 2, 0) != 2 || fdatasync(open) != 0 { exit(57) }
+            if unsafe ftruncate(file, 2) != 0 || pwrite(file, "ab", 2, 0) != 2 || fdatasync(file) != 0 { exit(57) }
             // A thread is no process.
             do {
                 let done = WakeFlag()
@@ -138,3 +138,11 @@ import Testing
 }
 
 private final class WakeFlag: @unchecked Sendable { var isSet = false }
+
+// What Swift's module of the C library does not have.
+@_silgen_name("removexattr")
+private func removeAttribute(_ path: UnsafePointer<CChar>, _ name: UnsafePointer<CChar>) -> Int32
+@_silgen_name("fremovexattr")
+private func removeAttributeOf(_ file: Int32, _ name: UnsafePointer<CChar>) -> Int32
+@_silgen_name("syscall")
+private func kernelCall(_ number: Int, _ a: Int, _ b: UnsafePointer<CChar>, _ c: Int, _ d: Int) -> Int
