@@ -46,17 +46,17 @@ import Testing
         await #expect(processExitsWith: .success) {
             guard unsafe setgroups(2, [7, 8]) == 0, let root = try? Account("root") else { exit(2) }
             guard let kept = try? Privileges.drop(to: root, keeping: []), kept == 0 else { exit(3) }
-            if unsafe getgroups(0, nil) != 0 { exit(4) }
+            if getgroups(0, nil) != 0 { exit(4) }
             exit(0)
         }
         await #expect(processExitsWith: .success) {
             let number: UInt32 = 54_321
             guard unsafe setgroups(3, [7, 8, number]) == 0, let account = try? Account("54321", group: "54321"),
-                setresgid(0, number, 0) == 0, setresuid(0, number, 0) == 0
+                setGroups(0, number, 0) == 0, setUsers(0, number, 0) == 0
             else { exit(2) }
             // It may not give its groups up, and says how many are not its own.
             guard let kept = try? Privileges.drop(to: account, keeping: []), kept == 2 else { exit(3) }
-            if setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0 || seteuid(0) == 0 || setegid(0) == 0 { exit(4) }
+            if setUsers(0, 0, 0) == 0 || setGroups(0, 0, 0) == 0 || seteuid(0) == 0 || setegid(0) == 0 { exit(4) }
             if getuid() != number || getgid() != number { exit(5) }
             exit(0)
         }
@@ -112,7 +112,7 @@ import Testing
             if unsafe fchownat(AT_FDCWD, "\(place)/other", getuid(), getgid(), 0) != -1 || errno != EPERM { exit(47) }
             if unsafe removeAttribute("\(place)/other", "user.x") != -1 || errno != EPERM { exit(48) }
             if unsafe removeAttributeOf(file, "user.x") != -1 || errno != EPERM { exit(49) }
-            if unsafe futimens(file, nil) != -1 || errno != EPERM { exit(50) }
+            if futimens(file, nil) != -1 || errno != EPERM { exit(50) }
             if unsafe utimensat(AT_FDCWD, "\(place)/other", nil, 0) != -1 || errno != EPERM { exit(51) }
             // A socket that is open goes on: what is refused is another one, to reach other services with.
             if cwl_unix_open(0) != -Int64(EPERM) { exit(52) }
@@ -146,3 +146,7 @@ private func removeAttribute(_ path: UnsafePointer<CChar>, _ name: UnsafePointer
 private func removeAttributeOf(_ file: Int32, _ name: UnsafePointer<CChar>) -> Int32
 @_silgen_name("syscall")
 private func kernelCall(_ number: Int, _ a: Int, _ b: UnsafePointer<CChar>, _ c: Int, _ d: Int) -> Int
+@_silgen_name("setresuid")
+private func setUsers(_ real: UInt32, _ effective: UInt32, _ saved: UInt32) -> Int32
+@_silgen_name("setresgid")
+private func setGroups(_ real: UInt32, _ effective: UInt32, _ saved: UInt32) -> Int32
