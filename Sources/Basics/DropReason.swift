@@ -35,6 +35,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case unknownStream
     case authenticationFailed
     case replayed
+    case wrongUpstream
     case puntQueueFull
     case crossingFull
     case handshakeRefused
@@ -79,6 +80,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .unknownStream: "unknown-stream"
         case .authenticationFailed: "authentication-failed"
         case .replayed: "replayed"
+        case .wrongUpstream: "wrong-upstream"
         case .puntQueueFull: "punt-queue-full"
         case .crossingFull: "crossing-full"
         case .handshakeRefused: "handshake-refused"
@@ -95,8 +97,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// What was dropped: the unit of the counter.
     public var unit: String {
         switch self {
-        case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .puntQueueFull,
-            .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed,
+        case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .wrongUpstream,
+            .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed,
             .probesFull:
             "datagrams"
         case .peerDown, .transmitFull, .keyExhausted, .feedQueueFull, .normalQueueFull, .bulkQueueFull, .deliverFull,
@@ -138,6 +140,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .unknownStream: "for a session that does not exist here"
         case .authenticationFailed: "its seal did not open: wrong key or changed on the way"
         case .replayed: "already received, or too old to tell"
+        case .wrongUpstream: "of a group's stream, and not from the gateway that it has to come from"
         case .puntQueueFull: "more handshakes, control messages or other news than control could take"
         case .crossingFull: "came to another lane than its stream's, which could not be given more"
         case .handshakeRefused: "a handshake that did not authenticate, was replayed, or is for somebody else"

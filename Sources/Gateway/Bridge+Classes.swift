@@ -7,6 +7,9 @@ import Tunnels
 
 /// One run that waits to be sent.
 struct RunPlace: BitwiseCopyable {
+    /// Whose packers hold it: a peer's or a group's.
+    var link: UInt16
+    /// Whom it goes to.
     var peer: UInt16
     var trafficClass: TrafficClass
 }
@@ -20,10 +23,16 @@ extension Bridge {
         for number in 0..<TrafficClass.count {
             let trafficClass = TrafficClass(place: number)
             for place in 0..<dirtyCount where links[Int(dirty[place])].finishedBytes(trafficClass) > 0 {
-                runs[runCount] = RunPlace(peer: dirty[place], trafficClass: trafficClass)
-                runCount &+= 1
+                let link = dirty[place]
+                if Int(link) >= peerCount { listRuns(ofGroup: link, trafficClass) } else { listRun(link, link, trafficClass) }
             }
         }
+    }
+
+    @inline(__always)
+    mutating func listRun(_ link: UInt16, _ peer: UInt16, _ trafficClass: TrafficClass) {
+        runs[runCount] = RunPlace(link: link, peer: peer, trafficClass: trafficClass)
+        runCount &+= 1
     }
 
     // MARK: Rates
@@ -88,7 +97,8 @@ extension Bridge {
     mutating func settlePacers() {
         for place in 0..<dirtyCount {
             let index = Int(dirty[place])
-            if !pacers[index].isPaced { continue }
+            // Peers with a rate are in no group.
+            if index >= pacers.count || !pacers[index].isPaced { continue }
             let size = links[index].datagramSize
             var octets = 0
             for number in 0..<TrafficClass.count {

@@ -52,9 +52,12 @@ public struct Bridge: ~Copyable {
     private var others: FixedArray<OtherMulticast>
     /// Each port's own interface; the broadcast address, which never gets that far, where it has none.
     private var portAddresses: FixedArray<MACAddress>
+    /// Of the peers, then of the groups: see Bridge+Groups.
     var links: FixedArray<PeerLink>
-    /// Those that are somebody's.
-    private var placesTaken: PeerSet
+    let peerCount: Int
+    var groups: GroupBoard
+    /// Places of peers that are somebody's.
+    var placesTaken: PeerSet
     /// The peers with datagrams that wait, in the order they came: the first `dirtyCount` of them.
     var dirty: FixedArray<UInt16>
     var dirtyCount = 0
@@ -96,10 +99,16 @@ public struct Bridge: ~Copyable {
         macs = MACTable(
             limit: configuration.macLimit, ageing: configuration.macAgeing,
             locations: Location.count(peers: configuration.peers), secret: secret, isShared: mailbox.crossings != nil)
-        links = FixedArray(count: configuration.peers) { _ in PeerLink(pathMTU: configuration.pathMTU) }
+        peerCount = configuration.peers
+        groups = GroupBoard(configuration)
+        let linkCount = peerCount + configuration.groups
+        links = FixedArray(count: linkCount) { _ in PeerLink(pathMTU: configuration.pathMTU) }
         placesTaken = PeerSet(first: configuration.placesTaken)
-        dirty = FixedArray(count: configuration.peers) { _ in 0 }
-        runs = FixedArray(count: configuration.peers * TrafficClass.count) { _ in RunPlace(peer: 0, trafficClass: .control) }
+        dirty = FixedArray(count: linkCount) { _ in 0 }
+        // A group's run goes to each of its first hops.
+        runs = FixedArray(count: peerCount * (1 + configuration.groups) * TrafficClass.count) { _ in
+            RunPlace(link: 0, peer: 0, trafficClass: .control)
+        }
         classes = configuration.classes
         let rates = configuration.rates
         isPacing = rates.contains { $0 > 0 }
@@ -218,9 +227,11 @@ public struct Bridge: ~Copyable {
         }
         if fanOut.peers.isEmpty { return }
         let mark = classes.mark(frame, header)
-        pack(frame, fanOut.peers.word(0), from: 0, mark)
-        if links.count > 64 {
-            for index in 1..<PeerSet.wordCount { pack(frame, fanOut.peers.word(index), from: index &* 64, mark) }
+        var peers = fanOut.peers
+        if groups.active > 0 && packGroup(frame, peers, mark) { peers = peers.subtracting(groups.shareable) }
+        pack(frame, peers.word(0), from: 0, mark)
+        if peerCount > 64 {
+            for index in 1..<PeerSet.wordCount { pack(frame, peers.word(index), from: index &* 64, mark) }
         }
     }
 
@@ -231,7 +242,7 @@ public struct Bridge: ~Copyable {
         while bits != 0 {
             let peer = first &+ bits.trailingZeroBitCount
             bits &= bits &- 1
-            if peer < links.count { pack(frame, peer, mark) }
+            if peer < peerCount { pack(frame, peer, mark) }
         }
     }
 
@@ -312,7 +323,7 @@ public struct Bridge: ~Copyable {
 
     /// A segment of our control channel to a peer; lost while there is no session, and sent again by the channel.
     mutating func pack(segmentIn block: borrowing OwnedBytes, count: Int, for peer: PeerIndex) {
-        guard peer.index < links.count, links[peer.index].hasSender, count > 0 else { return }
+        guard peer.index < peerCount, links[peer.index].hasSender, count > 0 else { return }
         guard links[peer.index].append(control: block.bytes(at: 0, count: count)) else { return }
         if !links[peer.index].isDirty { markDirty(peer.index) }
         noteRoom(peer.index, .control)
@@ -339,19 +350,20 @@ public struct Bridge: ~Copyable {
             counters.add(.deliverFull, UInt64(truncatingIfNeeded: others.count))
         }
         let mark = classes.mark(frame, header)
+        if groups.flood >= 0 { return floodGroup(frame, mark) }
         pack(frame, placesTaken.word(0), from: 0, mark)
-        if links.count > 64 {
+        if peerCount > 64 {
             for index in 1..<PeerSet.wordCount { pack(frame, placesTaken.word(index), from: index &* 64, mark) }
         }
     }
 
     /// Somebody has a place, or has left it.
     mutating func setPlace(_ peer: PeerIndex, _ isTaken: Bool) {
-        guard peer.index < links.count else { return }
+        guard peer.index < peerCount else { return }
         if isTaken { placesTaken.insert(peer) } else { placesTaken.remove(peer) }
     }
 
-    private mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
+    mutating func pack(_ frame: RawSpan, _ index: Int, _ mark: FrameMark) {
         if !links[index].isUp || !links[index].hasSender { return notePeerDown(index) }
         if isPacing && !admit(frame, index, mark) { return }
         let outcome = links[index].append(frame, mark)
@@ -377,8 +389,8 @@ public struct Bridge: ~Copyable {
             } else if outcome == .packedMore {
                 noteRoom(index, mark.trafficClass)
             }
-        case .full: counters.add(.transmitFull)
-        case .exhausted: counters.add(.keyExhausted)
+        case .full: counters.add(.transmitFull, copies(index))
+        case .exhausted: counters.add(.keyExhausted, copies(index))
         }
     }
 

@@ -24,6 +24,11 @@ extension LaneConfiguration {
 }
 
 extension ControlConfiguration {
+    /// What each peer may be sent: those with a rate get copies of their own.
+    public mutating func setRates(_ rates: [UInt64?]) {
+        ratedPeers = PeerSet(rates.indices.filter { (rates[$0] ?? 0) > 0 }.map { PeerIndex($0) })
+    }
+
     /// - Parameters:
     ///   - ports: what the LAN ports do with multicast, in their order.
     ///   - addresses: the MAC addresses of the ports' own interfaces, as far as they have any.

@@ -38,11 +38,18 @@ extension ControlCore {
         let peer = PeerIndex(index)
         while let event = peers[index].channel.pollEvent() {
             switch event {
-            case .began where peers[index].site != nil: handleMemberUp(index, now)
-            case .began: snooper.handleStreamBegan(by: peer)
-            case .message(let message) where peers[index].site != nil:
-                if !handleMeshMessage(message, index, now) { unknownMessages &+= 1 }
+            case .began:
+                handleBegan(index, now)
+                if peers[index].site == nil { snooper.handleStreamBegan(by: peer) } else { handleMemberUp(index, now) }
             case .message(let message):
+                if StreamMessage.isKind(of: message) {
+                    handleStreamMessage(message, index, now)
+                    continue
+                }
+                if peers[index].site != nil {
+                    if !handleMeshMessage(message, index, now) { unknownMessages &+= 1 }
+                    continue
+                }
                 switch FactMessage.parse(message) {
                 case .facts(let facts): snooper.handleFacts(facts, from: peer, at: now)
                 case .allTold: snooper.handleAllTold(by: peer, at: now)
@@ -64,6 +71,7 @@ extension ControlCore {
         peers[index].retelling.handleTold(at: now)
         peers[index].channel.begin(stream: nextTimestamp(at: now), at: now)
         if peers[index].site == nil { peers[index].feed.restart(snooper.book) } else { handleMemberUp(index, now) }
+        forgetMember(index, now)
     }
 
     mutating func handlePeerUp(_ index: Int, _ now: Instant) { beginTelling(index, now) }
@@ -73,6 +81,7 @@ extension ControlCore {
         peers[index].feed.stop()
         peers[index].retelling.cancel()
         handleMemberDown(index, now)
+        handleBegan(index, now)
         snooper.handlePeerDown(PeerIndex(index), at: now)
     }
 
@@ -111,6 +120,7 @@ extension ControlCore {
 
     /// Carries on whatever the last events have left: at the end of each call from the driver.
     mutating func drive(at now: Instant) {
+        driveStreams(at: now)
         for vlan in snooper.takeForgottenVLANs() { command(.forgetVLAN(vlan)) }
         driveMesh(now)
         let changed = snooper.takeChangedFacts()
@@ -126,6 +136,9 @@ extension ControlCore {
                 } else {
                     peers[index].feed.restart(snooper.book)
                 }
+            }
+            while peers[index].channel.hasRoom, let message = streams.takeMessage(for: index) {
+                _ = peers[index].channel.send(message, at: now)
             }
             while peers[index].channel.hasRoom,
                 let message = isMember ? pollGossip(for: index, now) : peers[index].feed.pollMessage(snooper.book)

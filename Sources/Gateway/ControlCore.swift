@@ -57,6 +57,10 @@ public struct ControlConfiguration: Sendable {
     public var mesh: MeshConfiguration?
     /// Places for peers: those of the configuration, and behind them those of members that are found. As many as the lanes have.
     public var peerLimit: Int
+    /// Audiences of several peers that can have a stream of their own.
+    public var groups: Int
+    /// Peers whose rate is limited: each gets a copy of its own.
+    public var ratedPeers = PeerSet.none
     /// Its `peers` are as many as the peers here.
     public var snooping: SnoopingConfiguration
 
@@ -70,6 +74,7 @@ public struct ControlConfiguration: Sendable {
         self.identity = identity
         self.presharedKey = presharedKey ?? .zeros(32)
         self.peers = peers
+        groups = GroupLimits.groups(peers: self.peerLimit)
         self.ciphers = ciphers
         self.keepalive = keepalive
         self.rekeyTime = rekeyTime
@@ -83,6 +88,7 @@ extension ControlConfiguration {
     public mutating func setPlaces(_ count: Int) {
         peerLimit = max(count, peers.count)
         snooping.peers = peerLimit
+        groups = GroupLimits.groups(peers: peerLimit)
     }
 }
 
@@ -129,6 +135,8 @@ public struct ControlCore: Sendable {
     public internal(set) var snooper: Snooper
     /// `nil` without passes.
     var mesh: MeshState?
+    /// Streams for several peers at once; see ControlCore+Streams.
+    var streams: StreamControl
     var random: any RandomNumberGenerator & Sendable
     /// One for each lane. Frames and segments leave through the first.
     let mailboxes: [LaneMailbox]
@@ -214,6 +222,7 @@ public struct ControlCore: Sendable {
         var seeds = SeededRandom(seed: self.random.next())
         snooper = Snooper(
             configuration.snooping, plan: plan, version: wallClock, random: &seeds, at: now)
+        streams = StreamControl(configuration)
         handshakeGuard = HandshakeGuard(load: configuration.handshakeLoad, secret: HashSecret(using: &seeds))
         for index in peers.indices where peers[index].hasAddress { actions.append(.resolve(PeerIndex(index))) }
         if let mesh = configuration.mesh { beginMesh(mesh, wallClock, now) }
@@ -252,7 +261,7 @@ public struct ControlCore: Sendable {
             if former != endpoint { command(.move(peer, to: endpoint), butNot: lane) }
             if hasMoved && former == endpoint { tellPathAgain(peer.index, now) }
         case .notInstalled(let peer): handleNotInstalled(peer.index, now)
-        case .renewalDue(let peer): peers[peer.index].nextInitiation = now
+        case .renewalDue(let link): handleRenewalDue(link.index, now)
         case .macRow(let row): listing.append(row)
         case .macRowsEnd(let token): handleListingEnd(token)
         case .snoopOverflow(let ports): handleOverflow(ports, now)
@@ -329,6 +338,7 @@ public struct ControlCore: Sendable {
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             next = min(next, pathTimeout(of: peer))
         }
+        next = min(next, streams.nextTimeout)
         return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 

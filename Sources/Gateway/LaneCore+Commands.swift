@@ -31,9 +31,15 @@ extension LaneCore {
             case .probe(let peer, let number, let size, let losses):
                 queueProbe(to: peer, number, size: Int(size), losses: losses)
             case .setPath(let peer, let size):
-                if peer.index < bridge.links.count { bridge.links[peer.index].setPath(Int(size)) }
+                if peer.index < configuration.peers { bridge.links[peer.index].setPath(Int(size)) }
+                bridge.groups.isStale = true
+            case .installGroup(let group): install(group)
+            case .removeGroup(let group): bridge.removeGroup(group)
+            case .installRoute(let route): install(route)
+            case .removeRoute(let stream): removeRoute(stream)
             }
         }
+        if bridge.groups.isStale && bridge.dirtyCount == 0 { bridge.applyGroups() }
         if crossingQueues != nil { handleCrossings(at: now) }
         bridge.forwarding.acknowledge()
         bridge.noteTables()
@@ -44,7 +50,7 @@ extension LaneCore {
     private mutating func install(_ session: SessionInstallation, _ now: Instant) -> Bool {
         let slot = StreamIdentifier.slot(of: session.localStream)
         let lane = configuration.lane
-        guard slot < sessions.count, session.peer.index < bridge.links.count, session.remoteLanes <= Limits.lanes,
+        guard slot < sessions.count, session.peer.index < configuration.peers, session.remoteLanes <= Limits.lanes,
             let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane), backends: configuration.backends)
         else { return false }
         for origin in 0..<Int(session.remoteLanes) where origins.lane(of: origin) == lane {
@@ -69,6 +75,7 @@ extension LaneCore {
             sender, session: session.localStream, generation: session.generation, endpoint: session.endpoint)
         bridge.noteRoom(peer)
         bridge.links[peer].isUp = true
+        bridge.groups.isStale = true
         // The other side may seal with the new key only once it has heard from us under it.
         keepAlive(peer, now)
         scheduleTimeout(at: now + configuration.keepalive)
@@ -82,6 +89,7 @@ extension LaneCore {
         if bridge.links[peer].session == stream {
             bridge.links[peer].removeSender()
             bridge.noteRoom(peer)
+            bridge.groups.isStale = true
         }
         sessions[slot].clear()
         for place in 0..<origins.places { streams[slot * origins.places + place].clear() }
@@ -95,13 +103,15 @@ extension LaneCore {
     }
 
     private mutating func move(_ peer: PeerIndex, to endpoint: Endpoint) {
-        guard peer.index < bridge.links.count, bridge.links[peer.index].endpoint != endpoint else { return }
+        guard peer.index < configuration.peers, bridge.links[peer.index].endpoint != endpoint else { return }
         bridge.links[peer.index].move(to: endpoint)
+        bridge.groups.isStale = true
     }
 
     private mutating func setPeer(_ peer: PeerIndex, _ isUp: Bool) {
-        guard peer.index < bridge.links.count else { return }
+        guard peer.index < configuration.peers else { return }
         bridge.links[peer.index].isUp = isUp
+        bridge.groups.isStale = true
         if !isUp { bridge.macs.forget(Location(peer)) }
     }
 

@@ -26,6 +26,7 @@ extension LaneCore {
                 } else {
                     countUnmarked(peer)
                 }
+            case .record where isRouted(at): break
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.bytes.extracting(offset..<(offset &+ count)), from: peer)
             case .record(.probe, let offset, let count):

@@ -161,7 +161,7 @@ extension LaneCore {
 
     /// Control wants to know.
     mutating func queueProbe(to peer: PeerIndex, _ number: UInt32, size: Int, losses: UInt8) {
-        guard peer.index < bridge.links.count, bridge.links[peer.index].hasSender else { return }
+        guard peer.index < configuration.peers, bridge.links[peer.index].hasSender else { return }
         probes.ask(ProbeRecord(.request, losses: losses, number: number), of: peer, packet: size)
     }
 
@@ -221,5 +221,6 @@ extension LaneCore {
         let size = bridge.links[run.peer.index].packet(ofPayload: run.segmentSize)
         report(.dataTooLong(run.peer, size: UInt16(clamping: size)))
         bridge.links[run.peer.index].shrinkPath()
+        bridge.groups.isStale = true
     }
 }

@@ -67,6 +67,8 @@ public struct LaneConfiguration: Sendable {
     public var classes = ClassMap()
     /// For each peer what this lane may send to it, in bits a second; 0, and where there is none, for no limit.
     public var rates: [UInt64] = []
+    /// Audiences of several peers that can have a stream of their own at once.
+    public var groups: Int
     /// Which library seals and opens. A matter of speed alone, so that only a live gateway chooses.
     public var backends = CipherBackends.sodium
 
@@ -78,6 +80,7 @@ public struct LaneConfiguration: Sendable {
         self.ports = ports
         self.peers = peers
         placesTaken = peers
+        groups = GroupLimits.groups(peers: peers)
         self.lane = lane
         self.macLimit = macLimit
         self.macAgeing = macAgeing
@@ -115,10 +118,13 @@ public struct LaneCore: ~Copyable {
     private let board: CounterBoard
     private let heard: CounterBoard
     var sessions: FixedArray<ReceiveSession>
-    /// For each session, then for each lane of the other side whose datagrams come to this lane.
+    /// For each session, then for each lane of the other side whose datagrams come to this lane. Behind them the same for
+    /// routed streams, by place.
     var streams: FixedArray<ReceiveStream>
-    /// For each peer, then likewise.
+    /// For each peer, then likewise; and behind them for routed streams.
     var reassemblers: FixedArray<Reassembler>
+    /// Routed streams that come here; see LaneCore+Routes.
+    var routes: RouteTable
     /// Which of the lanes here has the datagrams of a lane of a peer's, and in which of its places.
     let origins: OriginMap
     /// Segments of a super-frame, one at a time.
@@ -163,12 +169,15 @@ public struct LaneCore: ~Copyable {
         probes = ProbeOutbox(peers: configuration.peers)
         outbound = mailbox.outbound
         bridge = Bridge(configuration, mailbox: mailbox, secret: secret)
-        reassemblers = FixedArray(count: configuration.peers * origins.places) { _ in
+        precondition(mailbox.layout.groups >= configuration.groups)
+        let places = GroupLimits.places(peers: configuration.peers)
+        routes = RouteTable(peers: configuration.peers, secret: secret)
+        reassemblers = FixedArray(count: (configuration.peers + places) * origins.places) { _ in
             Reassembler(datagramSize: Limits.frameBytes)
         }
         let slots = configuration.peers * StreamIdentifier.slotsPerPeer
         sessions = FixedArray(count: slots) { _ in ReceiveSession() }
-        streams = FixedArray(count: slots * origins.places) { _ in ReceiveStream() }
+        streams = FixedArray(count: (slots + places) * origins.places) { _ in ReceiveStream() }
         foreign = mailbox.crossings == nil ? nil : OwnedBytes(count: ByteQueue.messageLimit)
         segment = OwnedBytes(count: Limits.frameBytes)
         scratch = OwnedBytes(count: mailbox.outbound.largestMessage)
@@ -268,9 +277,11 @@ public struct LaneCore: ~Copyable {
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.stream, as: UInt32.self))
         let counter = unsafe UInt64(
             bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.counter, as: UInt64.self))
-        let tag = unsafe UInt16(
-            bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: SealedLayout.originTag, as: UInt16.self))
-        let origin = Int(tag)
+        let head = unsafe UInt32(bigEndian: datagram.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: 0, as: UInt32.self))
+        let origin = Int(head & 0xFFFF)
+        if head & LaneCore.routedBit != 0 {
+            return handleRouted(&datagram, source, congestion, stream, counter, origin, now)
+        }
         let slot = StreamIdentifier.slot(of: stream)
         guard slot < sessions.count, sessions[slot].stream == stream, stream != 0, origin < sessions[slot].origins else {
             return bridge.counters.add(.unknownStream)
@@ -282,8 +293,21 @@ public struct LaneCore: ~Copyable {
         let place = slot &* origins.places &+ origins.place(of: origin)
         guard streams[place].window.accepts(counter) else { return bridge.counters.add(.replayed) }
         guard streams[place].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
-        let isNewest = streams[place].window.isNewest(counter)
         let peer = sessions[slot].peer
+        let isNewest = noteCounter(counter, place, peer)
+        bridge.counters.add(peer, .datagramsIn)
+        bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
+        if !sessions[slot].isConfirmed { confirm(slot, source) }
+        noteHeard(slot, isNewest, source, now)
+        let pieces = peer.index &* origins.places &+ origins.place(of: origin)
+        let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
+        unpackOpened(&datagram, peer, stretch, congestion)
+    }
+
+    /// Marks the counter of what has just opened; true if it is newer than all before. A gap before it counts as lost.
+    @inline(__always)
+    mutating func noteCounter(_ counter: UInt64, _ place: Int, _ peer: PeerIndex) -> Bool {
+        let isNewest = streams[place].window.isNewest(counter)
         if isNewest {
             let gap = streams[place].window.gap(before: counter)
             if gap > 0 {
@@ -294,13 +318,13 @@ public struct LaneCore: ~Copyable {
             bridge.counters.takeBackLoss(peer)
         }
         streams[place].window.mark(counter)
-        bridge.counters.add(peer, .datagramsIn)
-        bridge.counters.add(peer, .bytesIn, UInt64(truncatingIfNeeded: count))
-        if !sessions[slot].isConfirmed { confirm(slot, source) }
-        noteHeard(slot, isNewest, source, now)
-        let body = SealedLayout.headerBytes..<(count &- SealedLayout.tagBytes)
-        let pieces = peer.index &* origins.places &+ origins.place(of: origin)
-        let stretch = Stretch(reassembler: pieces, stream: stream, counter: counter, instant: now)
+        return isNewest
+    }
+
+    /// Takes what is in an opened datagram.
+    @inline(__always)
+    mutating func unpackOpened(_ datagram: inout MutableRawSpan, _ peer: PeerIndex, _ stretch: Stretch, _ congestion: Congestion) {
+        let body = SealedLayout.headerBytes..<(datagram.byteCount &- SealedLayout.tagBytes)
         if congestion.changesFrames {
             var text = datagram._mutatingExtracting(body)
             unpack(&text, peer, stretch, congestion)
@@ -339,6 +363,7 @@ public struct LaneCore: ~Copyable {
             bridge.noteRoom(peer.index)
         }
         bridge.links[peer.index].isUp = true
+        bridge.groups.isStale = true
     }
 
     private mutating func noteHeard(_ slot: Int, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
@@ -353,6 +378,7 @@ public struct LaneCore: ~Copyable {
             bridge.links[peer.index].heardGeneration = generation
             if source != bridge.links[peer.index].endpoint {
                 bridge.links[peer.index].move(to: source)
+                bridge.groups.isStale = true
                 bridge.links[peer.index].moveIsUntold = true
             }
         }
@@ -367,7 +393,7 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    private mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ at: Stretch) {
+    mutating func unpack(_ text: RawSpan, _ peer: PeerIndex, _ at: Stretch) {
         guard
             var cursor = reassemblers[at.reassembler].begin(text, stream: at.stream, counter: at.counter, at: at.instant)
         else { return bridge.counters.add(.malformedPacking) }
@@ -378,6 +404,8 @@ public struct LaneCore: ~Copyable {
             switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.instant) {
             case .record(.frame, let offset, let count):
                 bridge.switchFromPeer(text.extracting(offset..<(offset &+ count)), peer, at.instant)
+            // Any member could have made them where the stream is a group's.
+            case .record where isRouted(at): break
             case .record(.control, let offset, let count):
                 bridge.punt(segment: text.extracting(offset..<(offset &+ count)), from: peer)
             case .record(.probe, let offset, let count):
@@ -407,7 +435,7 @@ public struct LaneCore: ~Copyable {
                 // Other parts of it may have come marked.
                 if reassemblers[at.reassembler].joinedMark != 0 && !markJoined(count, peer, at) { continue }
                 bridge.switchFromPeer(joinedIn: reassemblers, at: at.reassembler, count: count, peer, at.instant)
-            } else if kind == .control {
+            } else if kind == .control && !isRouted(at) {
                 bridge.punt(segmentIn: reassemblers, at: at.reassembler, count: count, from: peer)
             }
         }
@@ -444,7 +472,7 @@ public struct LaneCore: ~Copyable {
 
     /// Where a peer is that frames are sent to; `nil` for one that is down.
     public func endpoint(of peer: PeerIndex) -> Endpoint? {
-        precondition(peer.index < bridge.links.count)
+        precondition(peer.index < configuration.peers)
         return bridge.links[peer.index].isUp ? bridge.links[peer.index].endpoint : nil
     }
 
@@ -455,11 +483,11 @@ public struct LaneCore: ~Copyable {
     public func transmit(at index: Int) -> Transmit {
         if index >= bridge.runCount { return probeTransmit(at: index &- bridge.runCount) }
         let run = bridge.runs[index]
-        let peer = Int(run.peer)
+        let (link, peer) = (Int(run.link), Int(run.peer))
         return Transmit(
-            peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[peer].datagramSize,
-            byteCount: bridge.links[peer].finishedBytes(run.trafficClass), trafficClass: run.trafficClass,
-            octet: bridge.classes.outerOctet(run.trafficClass, bridge.links[peer].mark(run.trafficClass)))
+            peer: PeerIndex(peer), endpoint: bridge.links[peer].endpoint, segmentSize: bridge.links[link].datagramSize,
+            byteCount: bridge.links[link].finishedBytes(run.trafficClass), trafficClass: run.trafficClass,
+            octet: bridge.classes.outerOctet(run.trafficClass, bridge.links[link].mark(run.trafficClass)))
     }
 
     /// The run's octets; lent until `drained`.
@@ -467,7 +495,7 @@ public struct LaneCore: ~Copyable {
     public func transmitBytes(at index: Int) -> RawSpan {
         if index >= bridge.runCount { return probes.bytes(at: index &- bridge.runCount) }
         let run = bridge.runs[index]
-        return bridge.links[Int(run.peer)].finished(run.trafficClass)
+        return bridge.links[Int(run.link)].finished(run.trafficClass)
     }
 
     /// Everything was sent: the memory is free again.
@@ -476,9 +504,11 @@ public struct LaneCore: ~Copyable {
             bridge.settlePacers()
             chargeProbes()
         }
+        if bridge.groups.active > 0 { bridge.settleGroups() }
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
         bridge.runCount = 0
+        if bridge.groups.isStale { bridge.applyGroups() }
         probes.drained()
         bridge.isLinkFull = false
         bridge.removeFrames()
@@ -515,7 +545,7 @@ public struct LaneCore: ~Copyable {
             lost &+= reassemblers[index].lost
             if reassemblers[index].isWaiting { next = min(next, now + Reassembler.patience / 2) }
         }
-        for index in 0..<bridge.links.count {
+        for index in 0..<configuration.peers {
             // Who hears nothing says nothing either: where only one direction works, the other side has to notice.
             guard bridge.links[index].hasSender && bridge.links[index].isUp else { continue }
             if now >= bridge.links[index].sent + configuration.keepalive { keepAlive(index, now) }

@@ -36,6 +36,8 @@ public enum LaneGauge: Int, CaseIterable, Sendable {
 public struct CounterLayout: Hashable, Sendable {
     public let ports: Int
     public let peers: Int
+    /// Groups of peers, whose rows are behind those of the peers and like them.
+    public let groups: Int
     /// How many places there are.
     public let count: Int
     private let firstGauge: Int
@@ -44,16 +46,17 @@ public struct CounterLayout: Hashable, Sendable {
     private let perPort: Int
     private let perPeer: Int
 
-    public init(ports: Int, peers: Int) {
+    public init(ports: Int, peers: Int, groups: Int = 0) {
         self.ports = ports
         self.peers = peers
+        self.groups = groups
         // Stored, since `allCases.count` is looked up anew by each use.
         perPort = PortCounter.allCases.count
         perPeer = PeerCounter.allCases.count
         firstGauge = DropReason.allCases.count
         firstPort = firstGauge + LaneGauge.allCases.count
         firstPeer = firstPort + ports * perPort
-        count = firstPeer + peers * perPeer
+        count = firstPeer + (peers + groups) * perPeer
     }
 
     @inline(__always)

@@ -115,6 +115,13 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8)
     /// The path to the peer carries packets of so many octets.
     case setPath(PeerIndex, size: UInt16)
+    /// Seal what is for a group's audience with this stream from here on, once for all.
+    case installGroup(GroupInstallation)
+    /// Each member of a group's audience gets a copy of its own from the next batch on; the key is forgotten.
+    case removeGroup(Int)
+    /// Take a routed stream's datagrams.
+    case installRoute(RouteInstallation)
+    case removeRoute(stream: UInt32)
 }
 
 /// The wires between one lane and control. The lane pushes events and pops commands; control does the opposite.
@@ -157,28 +164,32 @@ public final class LaneMailbox: Sendable {
 
     /// For the only lane of a gateway.
     /// - Parameter secret: keys the hashes of the forwarding table.
-    public convenience init(ports: Int, peers: Int, secret: HashSecret) {
-        self.init(ports: ports, peers: peers, lane: 0, forwarding: ForwardingBoard(secret: secret), crossings: nil)
+    public convenience init(ports: Int, peers: Int, groups: Int? = nil, secret: HashSecret) {
+        self.init(
+            ports: ports, peers: peers, groups: groups, lane: 0, forwarding: ForwardingBoard(secret: secret), crossings: nil)
     }
 
     /// One for each of `lanes`, 1 to `Limits.lanes`.
-    public static func make(lanes: Int, ports: Int, peers: Int, secret: HashSecret) -> [LaneMailbox] {
+    public static func make(lanes: Int, ports: Int, peers: Int, groups: Int? = nil, secret: HashSecret) -> [LaneMailbox] {
         precondition(lanes >= 1 && lanes <= Limits.lanes)
         let forwarding = ForwardingBoard(readers: lanes, secret: secret)
         let crossings = lanes > 1 ? LaneCrossings(lanes: lanes) : nil
         return (0..<lanes).map {
-            LaneMailbox(ports: ports, peers: peers, lane: $0, forwarding: forwarding, crossings: crossings)
+            LaneMailbox(
+                ports: ports, peers: peers, groups: groups, lane: $0, forwarding: forwarding, crossings: crossings)
         }
     }
 
-    private init(ports: Int, peers: Int, lane: Int, forwarding: ForwardingBoard, crossings: LaneCrossings?) {
+    private init(
+        ports: Int, peers: Int, groups: Int?, lane: Int, forwarding: ForwardingBoard, crossings: LaneCrossings?
+    ) {
         punts = ByteQueue(capacity: 1 << 20)
         segments = ByteQueue(capacity: 1 << 20)
         outbound = ByteQueue(capacity: 1 << 20)
         self.forwarding = forwarding
         self.lane = lane
         self.crossings = crossings
-        layout = CounterLayout(ports: ports, peers: peers)
+        layout = CounterLayout(ports: ports, peers: peers, groups: groups ?? GroupLimits.groups(peers: peers))
         events = SPSCQueue(capacity: 4096)
         commands = SPSCQueue(capacity: 1024)
         board = CounterBoard(count: layout.count)

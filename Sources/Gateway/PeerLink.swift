@@ -89,6 +89,22 @@ struct PeerLink: ~Copyable {
         move(to: endpoint)
     }
 
+    /// The same for a group, whose full datagrams have `payload` octets; it has many endpoints, and none of its own.
+    mutating func install(group sender: consuming StreamSender, payload: Int) {
+        sealPacked()
+        packer.open()
+        endpoint = Endpoint(ipv4: 0, port: 0)
+        self.sender = consume sender
+        isUp = true
+        setPayload(payload)
+    }
+
+    /// For a group: as many octets of UDP payload as all paths to its first hops carry.
+    mutating func setPayload(_ size: Int) {
+        pathMTU = size + packetOverhead
+        fitPath()
+    }
+
     mutating func removeSender() {
         sealPacked()
         sender = nil

@@ -2,9 +2,10 @@
 //
 //     0               1               2               3
 //     +---------------+---------------+-------------------------------+
-//     | kind = 4      | flags | hops  | origin tag: the sending lane  |   sealed datagram of a pair's stream
+//     | kind = 4      |R| 0   | hops  | origin tag: the sending lane  |   sealed datagram
 //     +---------------+---------------+-------------------------------+
-//     | stream identifier: chosen by the receiver in the handshake    |
+//     | stream identifier: the receiver's choice in the handshake; if |
+//     | R(outed) is set the origin's, the same for all of an audience |
 //     +---------------------------------------------------------------+
 //     | counter, 64 bit: never repeats under one key                  |
 //     +---------------------------------------------------------------+
@@ -51,6 +52,12 @@ public enum SealedLayout {
     public static let overhead = headerBytes + tagBytes
     /// The mask that takes the hop count out of octet 1.
     public static let flagsMask: UInt8 = 0xF0
+    /// Of octet 1: the stream identifier is that of a group's stream, and no pair session's.
+    public static let routed: UInt8 = 0x80
+    /// The part of octet 1 that says how often relays may still forward a routed datagram.
+    public static let hopsMask: UInt8 = 0x0F
+    /// The hop count that an origin begins with.
+    public static let hopLimit: UInt8 = 7
 }
 
 /// A handshake's first datagram.

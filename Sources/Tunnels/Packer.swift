@@ -36,9 +36,11 @@ public enum RecordKind: UInt16, Sendable, BitwiseCopyable {
 /// What a packer needs of the stream that its datagrams go out on.
 public struct StreamSender: ~Copyable {
     public let key: SessionKey
-    /// The identifier the receiver chose.
+    /// The identifier the receiver chose; for a routed stream the one that this side did.
     public let stream: UInt32
     public let originTag: UInt16
+    /// Octet 1 of every datagram: `SealedLayout.routed` and a hop count, or 0.
+    public let flags: UInt8
     /// The next counter. Only ever grows; never reaches `limit`.
     public private(set) var counter: UInt64 = 0
     /// The key is to be renewed once this many datagrams have been sealed.
@@ -54,12 +56,20 @@ public struct StreamSender: ~Copyable {
     /// Far below the counter's end, so that no arithmetic on it can wrap.
     public static let hardLimit: UInt64 = 1 << 62
 
-    public init(key: consuming SessionKey, stream: UInt32, originTag: UInt16, renewAfter: UInt64 = hardLimit) {
+    public init(
+        key: consuming SessionKey, stream: UInt32, originTag: UInt16, flags: UInt8 = 0, renewAfter: UInt64 = hardLimit
+    ) {
         self.key = key
+        self.flags = flags
         self.stream = stream
         self.originTag = originTag
         self.renewAfter = min(renewAfter, StreamSender.hardLimit)
         limit = self.renewAfter + StreamSender.grace
+    }
+
+    /// The first eight octets of every datagram, as one number.
+    var head: UInt64 {
+        UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(flags) << 48 | UInt64(originTag) << 32 | UInt64(stream)
     }
 
     /// True from when `renewAfter` has been reached until `noteRenewalSaid`.
@@ -235,8 +245,7 @@ public struct Packer: ~Copyable {
     /// Seals the first of the finished datagrams that are not. Only the last of them can be short.
     private mutating func seal(_ sender: inout StreamSender) {
         let counter = sender.takeCounter()
-        let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(sender.originTag) << 32 | UInt64(sender.stream)
-        storage.storeBigEndian(head, at: sealed)
+        storage.storeBigEndian(sender.head, at: sealed)
         storage.storeBigEndian(counter, at: sealed &+ SealedLayout.counter)
         let length = min(datagramSize, start &- sealed)
         var datagram = storage.mutableBytes(at: sealed, count: length)

@@ -85,7 +85,6 @@ extension StreamSender {
         guard remaining > 0 else { return false }
         reserve()
         let counter = takeCounter()
-        let head = UInt64(DatagramKind.sealed.rawValue) << 56 | UInt64(originTag) << 32 | UInt64(stream)
         datagram.store(head, at: 0)
         datagram.store(counter, at: SealedLayout.counter)
         // No record runs on from the datagram before.

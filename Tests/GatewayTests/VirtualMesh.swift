@@ -255,6 +255,7 @@ final class VirtualMesh {
         lane.placesTaken = peers.count
         lane.backends = setup.backends
         lane.setRates(peers.map { setup.rates[$0] }, lanes: 1)
+        control.setRates(peers.map { setup.rates[$0] })
         return GatewayCore(
             lane: lane, control: control, random: SeededRandom(seed: seed), wallClock: wallClock + now.nanoseconds, at: now)
     }

@@ -38,7 +38,7 @@ public struct ForwardingPlan: Sendable {
     }
 
     /// One source of a group, or any.
-    private struct Entry: Hashable, Sendable {
+    struct Entry: Hashable, Sendable {
         /// Unspecified for any source.
         var source: IPAddress
         var fanOut: FanOut
@@ -47,9 +47,9 @@ public struct ForwardingPlan: Sendable {
         var cell: UInt32 = 0
     }
 
-    private let board: ForwardingBoard
+    let board: ForwardingBoard
     /// For each key the entry for any source first, then those of sources, ascending.
-    private var entries: [Key: [Entry]] = [:]
+    private(set) var entries: [Key: [Entry]] = [:]
     private var shards4: Shards
     private var shards6: Shards
     private var nextCell: UInt32 = 1
@@ -64,7 +64,9 @@ public struct ForwardingPlan: Sendable {
     private var retired: [RetiredCell] = []
     private var retiring: [RetiredCell] = []
     /// Fan-outs by number, how many entries name each, and those that nobody names until no lane can read them.
-    private var numbers: [FanOut: UInt16] = [:]
+    private(set) var numbers: [FanOut: UInt16] = [:]
+    /// Grows when a fan-out comes or goes.
+    public private(set) var fanOutChanges: UInt64 = 0
     private var uses: [Int] = [0, 1]
     private var freeNumbers: [UInt16] = []
     private var unused: [UInt16] = []
@@ -214,6 +216,7 @@ public struct ForwardingPlan: Sendable {
         }
         guard let number else { return Self.everywhere }
         numbers[fanOut] = number
+        fanOutChanges &+= 1
         uses[Int(number)] = 1
         board.fanOuts[Int(number)] = fanOut
         return number
@@ -227,6 +230,7 @@ public struct ForwardingPlan: Sendable {
         uses[Int(entry.number)] -= 1
         if uses[Int(entry.number)] == 0 {
             numbers[entry.fanOut] = nil
+            fanOutChanges &+= 1
             unused.append(entry.number)
         }
     }
