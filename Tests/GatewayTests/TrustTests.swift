@@ -342,7 +342,7 @@ import Testing
     @Test func oldInitiationsMakeNoRivals() throws {
         let mesh = pair { setup, number in setup.dials = number == 0 }
         mesh.setWire(0, 1) { $0.isCut = true }
-        mesh.run(for: .seconds(2))
+        mesh.run(for: .seconds(15))
         let old = try #require(mesh.sent.first { $0.kind == .initiation }).bytes
         mesh.setWire(0, 1) { $0.isCut = false }
         _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
