@@ -253,7 +253,7 @@ struct ControlLoop: ~Copyable {
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
             withGroups: withGroups)
         for index in snapshot.peers.indices {
-            snapshot.peers[index].rate = settings.peers[index].rate
+            if index < settings.peers.count { snapshot.peers[index].rate = settings.peers[index].rate }
             snapshot.peers[index].path.percentiles = roundTrips.percentiles(of: PeerIndex(index), at: now)
         }
         snapshot.lanes = GatewaySnapshot.Lanes(
