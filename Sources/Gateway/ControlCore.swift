@@ -59,6 +59,8 @@ public struct ControlConfiguration: Sendable {
     public var peerLimit: Int
     /// Audiences of several peers that can have a stream of their own.
     public var groups: Int
+    /// What each further copy on our own uplink counts as, against the delay that a relay adds.
+    public var copyCost = Interval.zero
     /// Peers whose rate is limited: each gets a copy of its own.
     public var ratedPeers = PeerSet.none
     /// Its `peers` are as many as the peers here.
@@ -354,7 +356,7 @@ public struct ControlCore: Sendable {
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             next = min(next, pathTimeout(of: peer), relayTimeout(of: peer))
         }
-        next = min(next, streams.nextTimeout)
+        next = min(next, streams.nextTimeout, treeTimeout)
         return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 

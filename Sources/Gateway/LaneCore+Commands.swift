@@ -37,6 +37,7 @@ extension LaneCore {
                 bridge.groups.isStale = true
             case .installGroup(let group): install(group)
             case .removeGroup(let group): bridge.removeGroup(group)
+            case .setFirstHops(let group, let hops): bridge.setFirstHops(group, hops)
             case .installRoute(let route): install(route)
             case .removeRoute(let stream): removeRoute(stream)
             }

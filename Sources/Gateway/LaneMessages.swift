@@ -128,6 +128,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case installGroup(GroupInstallation)
     /// Each member of a group's audience gets a copy of its own from the next batch on; the key is forgotten.
     case removeGroup(Int)
+    /// A group's datagrams are sent elsewhere from here on.
+    case setFirstHops(group: Int, PeerSet)
     /// Take a routed stream's datagrams.
     case installRoute(RouteInstallation)
     case removeRoute(stream: UInt32)
