@@ -226,8 +226,8 @@ int64_t cwl_landlock_enforce(int rules) { return cwl_result(cwl_landlock_call(2,
 
 // ---- seccomp
 
-// What is refused: running programs and making processes; looking into other processes; changing mounts, namespaces, modules,
-// the kernel, the clock and the machine; keys of the kernel's; owners, modes, times and attributes of files, which Landlock leaves
+// What is refused: running programs and making processes; looking into other processes; changing mounts, namespaces, modules, the
+// kernel, the clock and the machine; keys of the kernel's; owners, modes, times and attributes of files, which Landlock leaves
 // alone and a root without capabilities has of all that is root's; and the large interfaces that a gateway has no use for.
 static const int cwl_refused[] = {
     SYS_execve, SYS_execveat,
@@ -293,7 +293,8 @@ int64_t cwl_seccomp_enforce(void) {
         program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)cwl_refused[index], 0, 1);
         program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, refuse);
     }
-    // No sockets of this machine's other services: some of them do for root whatever they are asked. The listener is open by then.
+    // No sockets of this machine's other services: some of them do for root whatever they are asked. The listener is open by
+    // then.
     program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
     program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 1);

@@ -1,5 +1,5 @@
-// Warnings about things that are tried again and again, such as names that lead nowhere: each is said now and then, with how often it
-// was held back.
+// Warnings about things that are tried again and again, such as names that lead nowhere: each is said now and then, with how
+// often it was held back.
 
 import Basics
 import Gateway

@@ -110,7 +110,8 @@ extension Bridge {
         }
     }
 
-    /// Takes from a peer's credit what leaves beside the packers: octets of an IP packet. Once what the batch has come to is settled.
+    /// Takes from a peer's credit what leaves beside the packers: octets of an IP packet. Once what the batch has come to is
+    /// settled.
     mutating func chargePacer(_ index: Int, octets: Int) {
         if !pacers[index].isPaced { return }
         pacers[index].settle(octets: octets)

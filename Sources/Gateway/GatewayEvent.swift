@@ -101,8 +101,9 @@ public enum GatewayEvent: Sendable, Hashable {
         case .noCommonCipher(let name, let suppressed):
             "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
         case .clockBack(let name, let interval, let source, let suppressed):
-            "refused a handshake of peer \(name) from \(source): it is \(interval / 1_000_000_000 * 1_000_000_000) older than its last; "
-                + "old or replayed, or its clock went back: then set the clock there, or restart this gateway" + again(suppressed)
+            "refused a handshake of peer \(name) from \(source): it is \(interval / 1_000_000_000 * 1_000_000_000) older than "
+                + "its last; old or replayed, or its clock went back: then set the clock there, or restart this gateway"
+                + again(suppressed)
         case .ownKey(let source, let suppressed):
             "refused a handshake from \(source): it has this gateway's own public key; do two gateways have the same key.file?"
                 + again(suppressed)

@@ -1,9 +1,9 @@
-// Initiations with a good cookie that got public-key work in the last minutes, by their macs under the cookie: a copy of one is found
-// here, before it takes a token of its source or costs anything.
+// Initiations with a good cookie that got public-key work in the last minutes, by their macs under the cookie: a copy of one is
+// found here, before it takes a token of its source or costs anything.
 //
-// Whoever sees a peer's initiation can send it again, from the peer's own address, as long as the cookie is good. In a table of fixed
-// size the newer of two in one place stays: filling it takes as many initiations with good cookies as it has places, which the
-// limits by source bound.
+// Whoever sees a peer's initiation can send it again, from the peer's own address, as long as the cookie is good. In a table of
+// fixed size the newer of two in one place stays: filling it takes as many initiations with good cookies as it has places, which
+// the limits by source bound.
 
 import Basics
 import Buffers

@@ -6,8 +6,8 @@ import Basics
 import Buffers
 import Tunnels
 
-/// The probes and replies that wait to be sent, and when the last probes to each peer were sent. Whatever one peer asks, there is room
-/// for the replies to all others: replies have places by peer, and probes places of their own.
+/// The probes and replies that wait to be sent, and when the last probes to each peer were sent. Whatever one peer asks, there is
+/// room for the replies to all others: replies have places by peer, and probes places of their own.
 struct ProbeOutbox: ~Copyable {
     /// One that waits to be sealed.
     struct Pending: BitwiseCopyable {
@@ -98,7 +98,8 @@ struct ProbeOutbox: ~Copyable {
         replyCount &+= 1
     }
 
-    /// Seals the replies, and as many probes as one batch has room for. What finds no key or no counter counts as lost on the way.
+    /// Seals the replies, and as many probes as one batch has room for. What finds no key or no counter counts as lost on the
+    /// way.
     mutating func seal(_ links: inout FixedArray<PeerLink>, at now: Instant) {
         for index in 0..<replyCount {
             let reply = replies[index]

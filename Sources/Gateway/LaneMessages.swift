@@ -17,9 +17,9 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
     /// `isRouted`: it came through others, and `at` is where the last of them is.
     case confirmed(PeerIndex, stream: UInt32, at: Endpoint, isRouted: Bool)
-    /// Something authentic came from the peer; said at most twice a keepalive interval.
-    /// `from` is where the peer is: the lane sends there. `hasMoved`: it was elsewhere since this was last said, perhaps for a moment
-    /// only, and the lane takes nothing for known of the path.
+    /// Something authentic came from the peer; said at most twice a keepalive interval. `from` is where the peer is: the lane
+    /// sends there. `hasMoved`: it was elsewhere since this was last said, perhaps for a moment only, and the lane takes nothing
+    /// for known of the path.
     case heard(PeerIndex, at: Instant, from: Endpoint, hasMoved: Bool)
     /// The same of what came through others.
     case heardRouted(PeerIndex, at: Instant)

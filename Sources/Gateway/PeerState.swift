@@ -68,8 +68,8 @@ struct PeerState: Sendable {
     /// Confirmed sessions that stay while unconfirmed ones could go: when both sides begin at once a generation is two, and
     /// datagrams of the one before are still under way.
     static let sessionsKept = 4
-    /// Unconfirmed sessions that are kept: an initiator takes no answer to one that is older than its last three. Each takes pages of
-    /// memory in every lane, and whoever has a wrong pre-shared key begins one a second.
+    /// Unconfirmed sessions that are kept: an initiator takes no answer to one that is older than its last three. Each takes
+    /// pages of memory in every lane, and whoever has a wrong pre-shared key begins one a second.
     static let unconfirmedKept = pendingLimit
     static let candidateLimit = 32
 

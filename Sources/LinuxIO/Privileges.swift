@@ -138,8 +138,8 @@ public enum Privileges {
     /// How many threads the process has; 0 where that cannot be known.
     public static var threads: Int { max(Int(cwl_thread_count()), 0) }
 
-    /// Becomes the account, if one is given, and keeps no capability but those of `kept`. Supplementary groups that could not be given
-    /// up, because the account is who runs already.
+    /// Becomes the account, if one is given, and keeps no capability but those of `kept`. Supplementary groups that could not be
+    /// given up, because the account is who runs already.
     @discardableResult
     public static func drop(to account: Account?, keeping kept: CapabilitySet) throws(IOError) -> Int {
         var groups = 0

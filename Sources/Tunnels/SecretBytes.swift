@@ -3,9 +3,9 @@
 //
 //     | no access | canary, octets |  no access |       the octets end where the second guard begins
 //
-// A block takes four pages, so that long-lived keys live here, and what is derived from them for a moment is wiped where it was. The
-// kernel gives a process only so many areas of memory (vm.max_map_count), of which a block takes four. A secret that finds none
-// left lives in ordinary memory, and is wiped all the same: the tunnels that stand are worth more than its guards.
+// A block takes four pages, so that long-lived keys live here, and what is derived from them for a moment is wiped where it was.
+// The kernel gives a process only so many areas of memory (vm.max_map_count), of which a block takes four. A secret that finds
+// none left lives in ordinary memory, and is wiped all the same: the tunnels that stand are worth more than its guards.
 
 import CSodium
 

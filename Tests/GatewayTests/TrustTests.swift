@@ -1,4 +1,5 @@
-// What a tunnel is trusted for, against those who keep datagrams and send them later or again, and against paths that carry one way.
+// What a tunnel is trusted for, against those who keep datagrams and send them later or again, and against paths that carry one
+// way.
 
 import Basics
 import Buffers
@@ -243,8 +244,8 @@ import Testing
 
     // MARK: Copies
 
-    /// An initiation with a good cookie, seen on its way and sent again and again from where it came: no work, and the peer itself is not
-    /// held up.
+    /// An initiation with a good cookie, seen on its way and sent again and again from where it came: no work, and the peer
+    /// itself is not held up.
     @Test func copiesWithACookie() throws {
         let mesh = pair { setup, number in
             setup.dials = number == 0
@@ -284,8 +285,8 @@ import Testing
 
     // MARK: Elsewhere for a moment
 
-    /// One datagram comes by another way, and the next by the usual one, before control has heard of either: the lane goes back to the
-    /// size that the path carries.
+    /// One datagram comes by another way, and the next by the usual one, before control has heard of either: the lane goes back
+    /// to the size that the path carries.
     @Test func aPeerThatWasElsewhereForAMoment() throws {
         let mesh = pair()
         _ = try #require(mesh.runUntilUp(limit: .seconds(5)))
@@ -338,7 +339,8 @@ import Testing
         #expect(mesh.sites[0].count { if case .peerRecovered = $0 { true } else { false } } == 2)
     }
 
-    /// An initiation that never arrived is sent again much later, from here and from there: it says nothing of where its sender is.
+    /// An initiation that never arrived is sent again much later, from here and from there: it says nothing of where its sender
+    /// is.
     @Test func oldInitiationsMakeNoRivals() throws {
         let mesh = pair { setup, number in setup.dials = number == 0 }
         mesh.setWire(0, 1) { $0.isCut = true }

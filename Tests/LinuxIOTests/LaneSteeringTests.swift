@@ -375,7 +375,8 @@ extension LinuxIOTests {
             }
         }
 
-        /// Handshakes may have anything where the tag is, such as the mark of a cookie; what is too short to have one goes there too.
+        /// Handshakes may have anything where the tag is, such as the mark of a cookie; what is too short to have one goes there
+        /// too.
         @Test(arguments: [3, 4, 5, 6, 7]) func whatHasNoTagGoesToLaneZero(lanes: Int) throws {
             var sockets = try sockets(lanes, at: Endpoint(ipv4: Self.loopback, port: 0))
             let to = sockets[0]?.localEndpoint ?? Endpoint(ipv4: 0, port: 0)
