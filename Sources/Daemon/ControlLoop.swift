@@ -250,8 +250,8 @@ struct ControlLoop: ~Copyable {
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
             withGroups: withGroups)
+        for (index, peer) in settings.peers.enumerated() { snapshot.peers[index].rate = peer.rate }
         for index in snapshot.peers.indices {
-            snapshot.peers[index].rate = settings.peers[index].rate
             snapshot.peers[index].path.percentiles = roundTrips.percentiles(of: PeerIndex(index), at: now)
         }
         snapshot.lanes = GatewaySnapshot.Lanes(
