@@ -22,6 +22,7 @@ struct ControlLoop: ~Copyable {
     private var link: LaneLink { links[0] }
     private let wakeUp: WakeUp
     private let logger: Logger
+    private let limitedWarnings: LimitedWarnings
     private let started: Instant
     private let confinement: Confinement
     /// `nil` where no audit file is configured.
@@ -73,6 +74,7 @@ struct ControlLoop: ~Copyable {
         self.audit = audit
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
+        limitedWarnings = LimitedWarnings(logger)
         roundTrips = RoundTripHistograms(peers: settings.peerLimit)
         self.state = state
     }
@@ -171,7 +173,7 @@ struct ControlLoop: ~Copyable {
     }
 
     private func lookUp(_ addresses: [PeerAddress], of name: String, _ done: @escaping @Sendable ([Endpoint]) -> Void) {
-        let (logger, isIPv4Only) = (logger, listen.ipv4 != nil)
+        let (warnings, isIPv4Only) = (limitedWarnings, listen.ipv4 != nil)
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
             for address in addresses {
@@ -182,7 +184,7 @@ struct ControlLoop: ~Copyable {
                         }
                     endpoints += found.filter { (!isIPv4Only || $0.ipv4 != nil) && !endpoints.contains($0) }
                 } catch {
-                    logger.warning("the address \(address) of peer \(name) could not be resolved: \(error)")
+                    warnings.warn(of: "\(address)", "the address \(address) of peer \(name) could not be resolved: \(error)")
                 }
             }
             done(endpoints)
@@ -250,8 +252,8 @@ struct ControlLoop: ~Copyable {
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
             withGroups: withGroups)
-        for (index, peer) in settings.peers.enumerated() { snapshot.peers[index].rate = peer.rate }
         for index in snapshot.peers.indices {
+            if index < settings.peers.count { snapshot.peers[index].rate = settings.peers[index].rate }
             snapshot.peers[index].path.percentiles = roundTrips.percentiles(of: PeerIndex(index), at: now)
         }
         snapshot.lanes = GatewaySnapshot.Lanes(
