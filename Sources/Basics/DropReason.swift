@@ -51,6 +51,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     // Towards a LAN.
     case deliverFull
     case portSendFailed
+    // What gateways ask each other.
+    case probesFull
 
     /// The stable name: lower case with hyphens.
     public var name: String {
@@ -97,6 +99,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .congestionUnmarked: "congestion-unmarked"
         case .deliverFull: "deliver-full"
         case .portSendFailed: "port-send-failed"
+        case .probesFull: "probes-full"
         }
     }
 
@@ -104,7 +107,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     public var unit: String {
         switch self {
         case .receiveOverrun, .malformedDatagram, .unknownStream, .authenticationFailed, .replayed, .wrongUpstream,
-            .hopLimit, .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed:
+            .hopLimit, .puntQueueFull, .crossingFull, .handshakeRefused, .malformedPacking, .lostOnWAN, .sendFailed,
+            .probesFull:
             "datagrams"
         case .notEntitledOut, .peerDown, .transmitFull, .relayFull, .keyExhausted, .feedQueueFull, .normalQueueFull,
             .bulkQueueFull, .deliverFull,
@@ -160,6 +164,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .congestionUnmarked: "its datagram came marked as congested, and its own header takes no mark (RFC 6040)"
         case .deliverFull: "the buffer towards the LAN port was full"
         case .portSendFailed: "the LAN port refused it"
+        case .probesFull: "a probe or a reply to one: more at one time than a peer has places for"
         }
     }
 }

@@ -61,6 +61,9 @@ public final class SPSCQueue<Element: BitwiseCopyable & Sendable>: @unchecked Se
         return element
     }
 
+    /// Producer: while it is false, there is room for one more.
+    public var isFull: Bool { tail.load(ordering: .relaxed) &- head.load(ordering: .acquiring) > mask }
+
     /// Either side: a moment's view.
     public var isEmpty: Bool { head.load(ordering: .acquiring) == tail.load(ordering: .acquiring) }
 }

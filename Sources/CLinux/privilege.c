@@ -46,13 +46,32 @@ int64_t cwl_user_name(uint32_t user, char *name, size_t room) {
     return 0;
 }
 
+/// How many supplementary groups there are beside `group`.
+static int64_t cwl_other_groups(uint32_t group) {
+    int count = getgroups(0, NULL);
+    if (count <= 0) return cwl_result(count);
+    gid_t *groups = calloc((size_t)count, sizeof *groups);
+    if (groups == NULL) return -ENOMEM;
+    int64_t others = 0;
+    count = getgroups(count, groups);
+    if (count < 0) others = cwl_result(count);
+    for (int index = 0; index < count; index++) others += groups[index] != group;
+    free(groups);
+    return others;
+}
+
 int64_t cwl_become(uint32_t user, uint32_t group, int keeps_capabilities) {
+    int64_t others = 0;
     if (prctl(PR_SET_KEEPCAPS, keeps_capabilities != 0, 0, 0, 0) != 0) return cwl_result(-1);
     // Groups first: afterwards it is not allowed. The C library has every thread do each of these.
-    if (setgroups(0, NULL) != 0) return cwl_result(-1);
+    if (setgroups(0, NULL) != 0) {
+        if (errno != EPERM || geteuid() != user || getegid() != group) return cwl_result(-1);
+        others = cwl_other_groups(group);
+        if (others < 0) return others;
+    }
     if (setresgid(group, group, group) != 0) return cwl_result(-1);
     if (setresuid(user, user, user) != 0) return cwl_result(-1);
-    return cwl_result(prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0));
+    return prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0 ? cwl_result(-1) : others;
 }
 
 // ---- capabilities (capabilities(7))
@@ -207,8 +226,9 @@ int64_t cwl_landlock_enforce(int rules) { return cwl_result(cwl_landlock_call(2,
 
 // ---- seccomp
 
-// What is refused: running programs and making processes; looking into other processes; changing mounts, namespaces, modules,
-// the kernel, the clock and the machine; keys of the kernel's; and the large interfaces that a gateway has no use for.
+// What is refused: running programs and making processes; looking into other processes; changing mounts, namespaces, modules, the
+// kernel, the clock and the machine; keys of the kernel's; owners, modes, times and attributes of files, which Landlock leaves
+// alone and a root without capabilities has of all that is root's; and the large interfaces that a gateway has no use for.
 static const int cwl_refused[] = {
     SYS_execve, SYS_execveat,
     SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp,
@@ -229,6 +249,12 @@ static const int cwl_refused[] = {
     425 /* io_uring_setup */, 426 /* io_uring_enter */, 427 /* io_uring_register */,
     SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_setfsuid,
     SYS_setfsgid, SYS_capset,
+    SYS_fchmod, SYS_fchmodat, 452 /* fchmodat2 */, SYS_fchown, SYS_fchownat, SYS_utimensat,
+    SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr,
+    463 /* setxattrat */, 466 /* removexattrat */, 469 /* file_setattr */, SYS_socketpair,
+#ifdef SYS_chmod
+    SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat,
+#endif
 #ifdef SYS_fork
     SYS_fork, SYS_vfork,
 #endif
@@ -252,7 +278,7 @@ int64_t cwl_seccomp_enforce(void) {
 #else
     enum { refusals = sizeof cwl_refused / sizeof *cwl_refused };
     const uint32_t refuse = SECCOMP_RET_ERRNO | EPERM;
-    struct sock_filter program[refusals * 2 + 20];
+    struct sock_filter program[refusals * 2 + 24];
     unsigned short n = 0;
     // Another architecture's numbers mean other calls: none of those.
     program[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -267,6 +293,13 @@ int64_t cwl_seccomp_enforce(void) {
         program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)cwl_refused[index], 0, 1);
         program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, refuse);
     }
+    // No sockets of this machine's other services: some of them do for root whatever they are asked. The listener is open by
+    // then.
+    program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4);
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
+    program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 1);
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, refuse);
+    program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     // clone3 hides its flags in memory: without it the C library uses clone, of which only threads are made.
     program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 435, 0, 1);
     program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);

@@ -22,6 +22,7 @@ struct ControlLoop: ~Copyable {
     private var link: LaneLink { links[0] }
     private let wakeUp: WakeUp
     private let logger: Logger
+    private let limitedWarnings: LimitedWarnings
     private let started: Instant
     private let confinement: Confinement
     /// `nil` where no audit file is configured.
@@ -74,6 +75,7 @@ struct ControlLoop: ~Copyable {
         self.audit = audit
         portsUp = Array(repeating: nil, count: settings.ports.count)
         self.logger = logger
+        limitedWarnings = LimitedWarnings(logger)
         roundTrips = RoundTripHistograms(peers: settings.peerLimit)
         self.state = state
         self.orders = orders
@@ -176,7 +178,7 @@ struct ControlLoop: ~Copyable {
     }
 
     private func lookUp(_ addresses: [PeerAddress], of name: String, _ done: @escaping @Sendable ([Endpoint]) -> Void) {
-        let (logger, isIPv4Only) = (logger, listen.ipv4 != nil)
+        let (warnings, isIPv4Only) = (limitedWarnings, listen.ipv4 != nil)
         DispatchQueue.global().async {
             var endpoints: [Endpoint] = []
             for address in addresses {
@@ -187,7 +189,7 @@ struct ControlLoop: ~Copyable {
                         }
                     endpoints += found.filter { (!isIPv4Only || $0.ipv4 != nil) && !endpoints.contains($0) }
                 } catch {
-                    logger.warning("the address \(address) of peer \(name) could not be resolved: \(error)")
+                    warnings.warn(of: "\(address)", "the address \(address) of peer \(name) could not be resolved: \(error)")
                 }
             }
             done(endpoints)

@@ -25,7 +25,14 @@ extension Daemon {
             let others = Privileges.threads - 1
             logger.warning("\(others) threads were started before privileges are given up, and may keep some")
         }
-        try Privileges.drop(to: account, keeping: binds ? .netBindService : [])
+        let groups = try Privileges.drop(to: account, keeping: binds ? .netBindService : [])
+        if groups > 0, let account {
+            logger.warning(
+                """
+                \(account) keeps \(groups) supplementary \(groups == 1 ? "group" : "groups"): who is that user already may not \
+                give them up without CAP_SETGID
+                """)
+        }
         let sandbox = machine.isSandboxed ? Sandbox.enter(socket: settings.controlSocket) : Sandbox()
         for problem in sandbox.problems { logger.notice("\(problem)") }
         let confinement = Confinement(

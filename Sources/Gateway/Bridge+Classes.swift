@@ -110,6 +110,14 @@ extension Bridge {
         }
     }
 
+    /// Takes from a peer's credit what leaves beside the packers: octets of an IP packet. Once what the batch has come to is
+    /// settled.
+    mutating func chargePacer(_ index: Int, octets: Int) {
+        if !pacers[index].isPaced { return }
+        pacers[index].settle(octets: octets)
+        nextRelease = min(nextRelease, pacers[index].releaseAt)
+    }
+
     /// Octets of frames that wait for each peer, for who looks at the counters.
     mutating func notePaced() {
         for index in 0..<pacers.count where pacers[index].isPaced {

@@ -161,6 +161,13 @@ extension Bridge {
         groups.isStale = true
     }
 
+    /// From the next batch on.
+    mutating func setFirstHops(_ group: Int, _ hops: PeerSet) {
+        guard group >= 0, group < groups.groups.count, groups.groups[group].isInstalled else { return }
+        groups.groups[group].firstHops = hops
+        groups.isStale = true
+    }
+
     /// From the next batch on there is no such group.
     mutating func removeGroup(_ group: Int) {
         guard group >= 0, group < groups.groups.count, groups.groups[group].isInstalled else { return }
@@ -190,10 +197,11 @@ extension Bridge {
         groups.flood = -1
         if groups.groups.count == 0 { return }
         groups.forgetAll()
-        var up = PeerSet.none
-        // Who is reached through others alone has copies of its own.
-        for index in 0..<peerCount where links[index].isUp && links[index].hasSender && links[index].via < 0 {
+        var (up, direct) = (PeerSet.none, PeerSet.none)
+        // Who is reached through others can be no first hop.
+        for index in 0..<peerCount where links[index].isUp && links[index].hasSender {
             up.insert(PeerIndex(index))
+            if links[index].via < 0 { direct.insert(PeerIndex(index)) }
         }
         for group in 0..<groups.groups.count where groups.groups[group].isInstalled {
             if groups.groups[group].isEnding {
@@ -202,7 +210,11 @@ extension Bridge {
             }
             let (audience, hops) = (groups.groups[group].audience, groups.groups[group].firstHops)
             links[peerCount + group].setPayload(payload(hops))
-            if audience.union(hops).isSubset(of: up) && audience.isSubset(of: groups.shareable) { groups.use(group) }
+            if audience.isSubset(of: up) && audience.isSubset(of: groups.shareable) && !hops.isEmpty
+                && hops.isSubset(of: direct)
+            {
+                groups.use(group)
+            }
         }
         let reached = up.intersection(groups.shareable)
         if groups.active > 0 && reached.count > 1 { groups.flood = groups.find(reached) }

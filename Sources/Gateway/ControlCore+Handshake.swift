@@ -45,7 +45,8 @@ extension ControlCore {
         let datagram = Initiation.datagram(message: message, to: key, cookie: cookie)
         peers[index].pending.append(
             PeerState.Pending(
-                noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil))
+                noise: noise, stream: stream, pair: pair, mac: Initiation(datagram)?.mac, hadCookie: cookie != nil,
+                expires: now + PeerState.Pending.patience, target: endpoint))
         transmit(datagram, to: endpoint)
         guard let pair else { return }
         transmit(Annex.datagram(stream: stream, key: pair.encapsulationKey, to: key), to: endpoint)
@@ -129,13 +130,14 @@ extension ControlCore {
 
     private mutating func handleInitiation(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let initiation = Initiation(datagram) else { return refuse(.malformed) }
-        let hasCookie = cookieSecret.accepts(initiation, from: source, at: now)
-        switch handshakeGuard.judge(hasCookie: hasCookie, from: source, at: now) {
+        let proof = cookieSecret.accepts(initiation, from: source, at: now) ? initiation.cookieMAC : nil
+        switch handshakeGuard.judge(proof: proof, from: source, at: now) {
         case .work: judge(initiation, source, now)
         case .demandCookie(let isLoad):
             demandCookie(initiation, source, now)
             let said = isLoad ? limiters.underLoad.admit(at: now) : nil
             refuse(.underLoad, said.map { .underLoad(perSecond: configuration.handshakeLoad, suppressed: $0) })
+        case .copy: refuse(.replayed)
         case .refuse:
             refuse(.rateLimited, limiters.rateLimited.admit(at: now).map { .rateLimited(from: source, suppressed: $0) })
         }
@@ -197,6 +199,7 @@ extension ControlCore {
                     .replayedInitiation(peers[index].name, from: source, suppressed: $0)
                 })
         }
+        // Where it comes from says nothing of where the peer is: anybody can send an old one again.
         refuse(
             .clockBack,
             peers[index].clockLimiter.admit(at: now).map {
@@ -236,6 +239,7 @@ extension ControlCore {
         _ encapsulation: KEMEncapsulation?, _ source: Endpoint, _ now: Instant
     ) {
         var noise = noise
+        retireUnconfirmed(index)
         makeRoom(index)
         guard let slot = peers[index].freeSlot(peer: index) else { return refuse(.noPlace) }
         let stream = newStream(index, slot)
@@ -283,6 +287,9 @@ extension ControlCore {
         respond(index, waiting.noise, waiting.payload, waiting.cipher, encapsulation, waiting.source, now)
     }
 
+    /// Initiations that were not answered in time are forgotten, keys and all.
+    mutating func expirePending(_ index: Int, _ now: Instant) { peers[index].pending.removeAll { $0.expires <= now } }
+
     mutating func expireWaiting(_ index: Int, _ now: Instant) {
         if let waiting = peers[index].waiting, waiting.expires <= now { missAnnex(index, now) }
     }
@@ -321,8 +328,10 @@ extension ControlCore {
     private mutating func handleResponse(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let (stream, message, isHybrid) = Response.parse(datagram) else { return refuse(.malformed) }
         guard let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
-            let pending = peers[index].pending.first(where: { $0.stream == stream }), !isHybrid || pending.pair != nil
+            let pending = peers[index].pending.first(where: { $0.stream == stream && $0.expires > now }),
+            !isHybrid || pending.pair != nil
         else { return refuse(.strayResponse) }
+        guard peers[index].responses.take(isExpected: pending.target == source, at: now) else { return refuse(.tooManyResponses) }
         var noise = pending.noise
         guard let bytes = noise.readSecond(message, encapsulatedTo: isHybrid ? pending.pair : nil),
             let payload = Response.Payload(bytes),
@@ -335,8 +344,6 @@ extension ControlCore {
                 })
         }
         guard isHybrid || configuration.postQuantum != .required else { return refuseClassical(index, source, now) }
-        peers[index].pending = []
-        peers[index].nextInitiation = nil
         makeRoom(index)
         let keys = noise.split()
         begin(
@@ -356,6 +363,15 @@ extension ControlCore {
             let unconfirmed = peers[index].sessions.firstIndex { !$0.isConfirmed }
             let place = confirmed.count > PeerState.sessionsKept ? confirmed[0] : unconfirmed ?? 0
             command(.retire(stream: peers[index].sessions.remove(at: place).stream))
+        }
+    }
+
+    /// Before another one comes: the oldest go.
+    private mutating func retireUnconfirmed(_ index: Int) {
+        let unconfirmed = peers[index].sessions.filter { !$0.isConfirmed }
+        for session in unconfirmed.dropLast(PeerState.unconfirmedKept - 1) {
+            peers[index].sessions.removeAll { $0.stream == session.stream }
+            command(.retire(stream: session.stream))
         }
     }
 
@@ -403,6 +419,8 @@ extension ControlCore {
         let hasMoved = !isRelayed && peers[index].endpoint.map { $0 != endpoint } ?? false
         if !isRelayed { peers[index].endpoint = endpoint }
         peers[index].attempts = 0
+        // Whoever answers one that is still under way, and was kept back, is not to take this session's place.
+        peers[index].pending = []
         peers[index].nextInitiation = nil
         peers[index].unconfirmed = 0
         peers[index].handshakes &+= 1
@@ -461,6 +479,13 @@ extension ControlCore {
             guard let suppressed = peers[index].roamingLimiter.admit(at: now) else { return }
             actions.append(.log(.peerRoamed(peers[index].name, to: endpoint, suppressed: suppressed)))
         }
+    }
+
+    /// A lane had no memory for a session's keys: it goes on with those that it has.
+    mutating func handleNotInstalled(_ index: Int, _ now: Instant) {
+        handshakeCounters.notInstalled &+= 1
+        guard let suppressed = limiters.notInstalled.admit(at: now) else { return }
+        actions.append(.log(.notInstalled(peers[index].name, suppressed: suppressed)))
     }
 
     // MARK: Timers

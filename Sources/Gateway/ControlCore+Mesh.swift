@@ -89,7 +89,7 @@ extension ControlCore {
 
     mutating func handleHello(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let authority = mesh?.configuration.authority.bytes else { return refuse(.malformed) }
-        guard case .work = handshakeGuard.judge(hasCookie: false, from: source, at: now) else { return refuse(.rateLimited) }
+        guard case .work = handshakeGuard.judge(proof: nil, from: source, at: now) else { return refuse(.rateLimited) }
         guard let hello = Hello(datagram, mesh: authority) else {
             return refuse(.foreignMesh, limiters.foreignMesh.admit(at: now).map { .foreignMesh(from: source, suppressed: $0) })
         }

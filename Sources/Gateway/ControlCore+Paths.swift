@@ -71,6 +71,12 @@ extension ControlCore {
         followSearch(index, now)
     }
 
+    /// It was elsewhere for a moment, and is back: a lane has gone to the base, and the path is the one that is known.
+    mutating func tellPathAgain(_ index: Int, _ now: Instant) {
+        peers[index].path.forgetTold()
+        followSearch(index, now)
+    }
+
     /// Something authentic came from a peer that is up.
     mutating func handleSign(_ index: Int, _ now: Instant) {
         let before = peers[index].path.monitor.heard
@@ -79,8 +85,9 @@ extension ControlCore {
         peers[index].path.isSuspect = false
         noteDoubt(index, now)
         peers[index].path.search.handleDoubt(at: now)
+        guard let suppressed = peers[index].recoveredLimiter.admit(at: now) else { return }
         let silence = peers[index].path.monitor.heard - before
-        actions.append(.log(.peerRecovered(peers[index].name, silentFor: silence.milliseconds)))
+        actions.append(.log(.peerRecovered(peers[index].name, silentFor: silence.milliseconds, suppressed: suppressed)))
     }
 
     /// When something authentic last came from the peer, in any lane.
@@ -106,9 +113,10 @@ extension ControlCore {
         case .alive: break
         case .suspect where !peers[index].path.isSuspect:
             peers[index].path.isSuspect = true
-            let silence = now - peers[index].path.monitor.heard
-            actions.append(.log(.peerSuspect(peers[index].name, silentFor: silence.milliseconds)))
             noteDoubt(index, now)
+            guard let suppressed = peers[index].suspectLimiter.admit(at: now) else { break }
+            let silence = now - peers[index].path.monitor.heard
+            actions.append(.log(.peerSuspect(peers[index].name, silentFor: silence.milliseconds, suppressed: suppressed)))
         case .suspect: break
         case .down: return loseDirect(index, now)
         }

@@ -31,7 +31,7 @@ extension ControlCore {
     }
 
     /// The place of a site that is reached itself.
-    private func neighbour(_ site: SiteID) -> Int? {
+    func neighbour(_ site: SiteID) -> Int? {
         guard let place = mesh?.places[site], peers[place].isDirect, peers[place].isUp else { return nil }
         return place
     }
@@ -78,6 +78,7 @@ extension ControlCore {
         mesh?.relays.topology = topology
         _ = mesh?.relays.paths.update(topology)
         for index in peers.indices where peers[index].site != nil { chooseWay(index, now) }
+        reviewTrees(now)
     }
 
     /// Opens, uses or leaves the way through others to a member, as its path is.
@@ -239,11 +240,21 @@ extension ControlCore {
                 return refuse(refusal, index)
             }
         }
+        if opening.tree.isMember && !opening.isPair {
+            guard let place = mesh?.places[opening.origin],
+                streams.taken.contains(where: { $0.stream == opening.stream && $0.origin == place })
+            else { return refuse(refusal, index) }
+        }
         var transit = Transit(
-            opening: opening, upstream: index, children: children, waiting: Set(children), local: known?.local)
-        if let known, known.upstream != index {
-            transit.former = known.upstream
+            opening: opening, upstream: index, children: children, waiting: Set(children))
+        // What came from elsewhere before, from its origin itself where nobody carried it, still comes for a while.
+        let former = known?.upstream ?? (opening.isPair ? nil : mesh?.places[opening.origin])
+        if let former, former != index {
+            transit.former = former
             transit.formerUntil = now + Transit.grace
+        }
+        for child in known?.children ?? [] where !children.contains(child) && peers[child].isUp {
+            mesh?.relays.tell(.close(stream: opening.stream, origin: opening.origin), to: child)
         }
         mesh?.relays.transits[opening.stream] = transit
         for (child, part) in zip(children, parts) {
@@ -260,6 +271,7 @@ extension ControlCore {
     }
 
     private mutating func handleAnswer(_ stream: UInt32, _ sequence: UInt32, isReady: Bool, _ index: Int, _ now: Instant) {
+        if handleTreeAnswer(stream, sequence, isReady: isReady, index, now) { return }
         if let place = peers.firstIndex(where: { $0.relay?.label == stream && $0.relay?.sequence == sequence }) {
             guard peers[place].relay?.via == index else { return }
             if isReady {
@@ -282,7 +294,6 @@ extension ControlCore {
     private mutating func install(_ stream: UInt32, _ now: Instant) {
         guard let transit = mesh?.relays.transits[stream], let origin = mesh?.places[transit.opening.origin] else { return }
         let opening = transit.opening
-        if opening.tree.isMember && !opening.isPair && transit.local == nil { return }
         var hops = PeerSet.none
         for child in transit.children { hops.insert(PeerIndex(child)) }
         command(
@@ -290,7 +301,7 @@ extension ControlCore {
                 RouteInstallation(
                     stream: stream, origin: PeerIndex(origin), upstream: PeerIndex(transit.upstream),
                     former: transit.former.map { PeerIndex($0) }, isPair: opening.isPair, nextHops: hops,
-                    local: transit.local, lanes: opening.lanes)))
+                    keepsLocal: opening.tree.isMember && !opening.isPair, lanes: opening.lanes)))
         mesh?.relays.transits[stream]?.isInstalled = true
         mesh?.relays.lanesDue = now
     }
@@ -307,7 +318,24 @@ extension ControlCore {
         for child in transit.children where peers[child].isUp {
             mesh?.relays.tell(.close(stream: stream, origin: transit.opening.origin), to: child)
         }
-        if transit.isInstalled { command(.removeRoute(stream: stream)) }
+        guard transit.isInstalled else { return }
+        guard let origin = mesh?.places[transit.opening.origin],
+            streams.taken.contains(where: { $0.stream == stream && $0.origin == origin })
+        else { return command(.removeRoute(stream: stream)) }
+        // It is still ours to open: from the origin itself, as before there was a tree.
+        command(
+            .installRoute(
+                RouteInstallation(
+                    stream: stream, origin: PeerIndex(origin), upstream: PeerIndex(origin), keepsLocal: true,
+                    lanes: transit.opening.lanes)))
+    }
+
+    /// The stream is no more.
+    mutating func forgetTransit(_ stream: UInt32, _ now: Instant) {
+        guard let transit = mesh?.relays.transits.removeValue(forKey: stream) else { return }
+        for child in transit.children where peers[child].isUp {
+            mesh?.relays.tell(.close(stream: stream, origin: transit.opening.origin), to: child)
+        }
     }
 
     // MARK: Time

@@ -45,6 +45,8 @@ struct StreamControl: Sendable {
     /// For each peer what it is still to be told, in order.
     private var messages: [[[UInt8]]]
     var lanesDue = Instant.distantFuture
+    /// By group, of streams that are in use or will be.
+    var trees: [Int: GroupTree] = [:]
 
     init(_ configuration: ControlConfiguration) {
         book = AudienceBook(groups: configuration.groups, rekeyTime: configuration.rekeyTime)
@@ -82,7 +84,7 @@ extension ControlCore {
 
     /// A peer has begun to tell anew, or is down: neither its streams nor ours with it are any good.
     mutating func handleBegan(_ index: Int, _ now: Instant) {
-        dropRoutes(from: index)
+        dropRoutes(from: index, now)
         forgetMember(index, now)
     }
 
@@ -93,8 +95,11 @@ extension ControlCore {
         streams.noteChange(at: now)
     }
 
-    private mutating func dropRoutes(from index: Int) {
-        for route in streams.taken where route.origin == index { command(.removeRoute(stream: route.stream)) }
+    private mutating func dropRoutes(from index: Int, _ now: Instant) {
+        for route in streams.taken where route.origin == index {
+            forgetTransit(route.stream, now)
+            command(.removeRoute(stream: route.stream))
+        }
         streams.taken.removeAll { $0.origin == index }
     }
 
@@ -118,6 +123,7 @@ extension ControlCore {
         case .gone(let stream):
             guard let place = streams.taken.firstIndex(where: { $0.stream == stream && $0.origin == index }) else { return }
             streams.taken.remove(at: place)
+            forgetTransit(stream, now)
             command(.removeRoute(stream: stream))
         case nil: unknownMessages &+= 1
         }
@@ -153,26 +159,25 @@ extension ControlCore {
             streams.noteChange(at: now)
         }
         if streams.lookDue <= now { lookAtAudiences(now) }
+        handleTreeTimeout(now)
         if streams.book.nextTimeout <= now {
             let ciphers = CommonCipher(self)
             streams.book.handleTimeout(cipher: ciphers.find, random: &random, at: now)
         }
-        while let action = streams.book.pollAction() { perform(action) }
+        while let action = streams.book.pollAction() { perform(action, now) }
         if streams.lanesDue <= now { answerOrigins(now) }
     }
 
-    private mutating func perform(_ action: AudienceBook.Action) {
+    private mutating func perform(_ action: AudienceBook.Action, _ now: Instant) {
         switch action {
         case .give(let peer, let stream, let cipher, let key):
             let lanes = UInt8(mailboxes.count)
             streams.tell(.key(stream: stream, cipher: cipher.rawValue, lanes: lanes, key: key.copy), to: peer.index)
         case .install(let group, let audience, let stream, let cipher, let key):
-            command(
-                .installGroup(
-                    GroupInstallation(
-                        group: group, audience: audience, firstHops: audience, stream: stream, key: Key256(key), cipher: cipher,
-                        renewAfter: configuration.rekeyDatagrams)))
-        case .remove(let group): command(.removeGroup(group))
+            useStream(group, audience, stream, cipher, key, now)
+        case .remove(let group):
+            closeTree(group)
+            command(.removeGroup(group))
         case .gone(let peer, let stream):
             // One that is down has forgotten it.
             if peers[peer.index].isUp { streams.tell(.gone(stream: stream), to: peer.index) }
@@ -183,7 +188,7 @@ extension ControlCore {
     private mutating func lookAtAudiences(_ now: Instant) {
         var present = PeerSet.none
         for index in peers.indices
-        where peers[index].isUp && !peers[index].isRelayUsed && streams.shareable.contains(PeerIndex(index)) {
+        where peers[index].isUp && streams.shareable.contains(PeerIndex(index)) {
             present.insert(PeerIndex(index))
         }
         streams.lookDue = present.count > 1 ? now + StreamControl.lookInterval : .distantFuture

@@ -13,6 +13,7 @@
 //     expiry        a session is forgotten 1.5 x `rekeyTime` + 10 s after it began.
 //     liveness      nothing authentic for `paths.suspect`: the peer is suspect; for `paths.down`: it is down, and initiations
 //                   begin. See ControlCore+Paths.
+//     answers       an initiation that is not answered in `Pending.patience` is forgotten, and when a session comes about.
 //     annex         an initiation whose ML-KEM key has not come in `Waiting.patience` is forgotten.
 //     resolution    names are resolved at the start, again after every five unanswered initiations, and every
 //                   `paths.resolveInterval`; a name that leads nowhere, again every five seconds.
@@ -58,6 +59,8 @@ public struct ControlConfiguration: Sendable {
     public var peerLimit: Int
     /// Audiences of several peers that can have a stream of their own.
     public var groups: Int
+    /// What each further copy on our own uplink counts as, against the delay that a relay adds.
+    public var copyCost = Interval.zero
     /// Peers whose rate is limited: each gets a copy of its own.
     public var ratedPeers = PeerSet.none
     /// Its `peers` are as many as the peers here.
@@ -155,7 +158,7 @@ public struct ControlCore: Sendable {
     /// Measured and not fetched.
     var roundTrips: [(peer: PeerIndex, roundTrip: Interval)] = []
     /// For each lane the commands that did not fit into its queue yet, in order.
-    private(set) var held: [[LaneCommand]]
+    private(set) var held: [HeldCommands]
     /// For each lane the hosts that it is still to be told of, in order.
     private var sightings: [[MACEntry]]
     /// Sightings that one lane was never told of, since too many waited for it.
@@ -195,6 +198,7 @@ public struct ControlCore: Sendable {
         var unauthentic = RateLimiter(period: .seconds(10))
         var foreignMesh = RateLimiter(period: .seconds(10))
         var badPass = RateLimiter(period: .seconds(10))
+        var notInstalled = RateLimiter(period: .seconds(60))
     }
 
     /// For a gateway with one lane.
@@ -216,7 +220,7 @@ public struct ControlCore: Sendable {
         precondition(!mailboxes.isEmpty && mailboxes.count <= Limits.lanes)
         self.configuration = configuration
         self.mailboxes = mailboxes
-        held = mailboxes.map { _ in [] }
+        held = mailboxes.map { _ in HeldCommands() }
         sightings = mailboxes.map { _ in [] }
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
@@ -265,10 +269,12 @@ public struct ControlCore: Sendable {
             handleConfirmed(peer.index, stream, isRouted ? .relayed(peer.index) : endpoint, now)
             command(.confirm(stream: stream, at: endpoint, isRouted: isRouted), butNot: lane)
         case .heardRouted(let peer, _): handleHeardRouted(peer.index, now)
-        case .heard(let peer, let instant, let endpoint):
+        case .heard(let peer, let instant, let endpoint, let hasMoved):
             let former = peers[peer.index].endpoint
             handleHeard(peer.index, instant, endpoint, now)
             if former != endpoint { command(.move(peer, to: endpoint), butNot: lane) }
+            if hasMoved && former == endpoint { tellPathAgain(peer.index, now) }
+        case .notInstalled(let peer): handleNotInstalled(peer.index, now)
         case .renewalDue(let link): handleRenewalDue(link.index, now)
         case .macRow(let row): listing.append(row)
         case .macRowsEnd(let token): handleListingEnd(token)
@@ -330,6 +336,7 @@ public struct ControlCore: Sendable {
             checkPath(index, now)
             checkRenewal(index, now)
             expireWaiting(index, now)
+            expirePending(index, now)
             if let due = peers[index].nextInitiation, due <= now { initiate(index, now) }
         }
         handleMeshTimeout(now)
@@ -345,11 +352,12 @@ public struct ControlCore: Sendable {
         for peer in peers {
             if let due = peer.nextInitiation { next = min(next, due) }
             if let waiting = peer.waiting { next = min(next, waiting.expires) }
+            if let pending = peer.pending.first { next = min(next, pending.expires) }
             for session in peer.sessions { next = min(next, session.expires) }
             if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
             next = min(next, pathTimeout(of: peer), relayTimeout(of: peer))
         }
-        next = min(next, streams.nextTimeout)
+        next = min(next, streams.nextTimeout, treeTimeout)
         return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 
@@ -408,16 +416,16 @@ public struct ControlCore: Sendable {
 
     /// To every lane, or to all but one.
     mutating func command(_ command: LaneCommand, butNot excepted: Int? = nil) {
-        for lane in mailboxes.indices where lane != excepted { held[lane].append(command) }
+        for lane in mailboxes.indices where lane != excepted { self.command(command, to: lane) }
         flushCommands()
     }
 
     /// To one lane.
-    mutating func command(_ command: LaneCommand, to lane: Int) { held[lane].append(command) }
+    mutating func command(_ command: LaneCommand, to lane: Int) { held[lane].push(command, to: mailboxes[lane].commands) }
 
     private mutating func flushCommands() {
         for lane in mailboxes.indices {
-            while let first = held[lane].first, mailboxes[lane].commands.push(first) { held[lane].removeFirst() }
+            held[lane].flush(to: mailboxes[lane].commands)
             let told = sightings[lane].firstIndex { !tell($0, to: lane) } ?? sightings[lane].count
             if told > 0 { sightings[lane].removeFirst(told) }
         }

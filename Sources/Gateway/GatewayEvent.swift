@@ -9,8 +9,8 @@ public enum GatewayEvent: Sendable, Hashable {
     /// `keys`: what the session's keys were agreed with.
     case peerUp(String, endpoint: Endpoint, cipher: String?, keys: String?)
     case peerDown(String, silentFor: Interval)
-    case peerSuspect(String, silentFor: Interval)
-    case peerRecovered(String, silentFor: Interval)
+    case peerSuspect(String, silentFor: Interval, suppressed: Int)
+    case peerRecovered(String, silentFor: Interval, suppressed: Int)
     /// What the path carries, in octets of IP packets, once the search has ended or begun anew.
     case pathChanged(String, size: Int, from: Int)
     case peerRoamed(String, to: Endpoint, suppressed: Int)
@@ -31,6 +31,8 @@ public enum GatewayEvent: Sendable, Hashable {
     case annexMissing(String, from: Endpoint, suppressed: Int)
     case underLoad(perSecond: Int, suppressed: Int)
     case rateLimited(from: Endpoint, suppressed: Int)
+    /// A lane had no memory for keys.
+    case notInstalled(String, suppressed: Int)
     case multicast(SnoopEvent)
     /// A member of the mesh that was not known.
     case memberKnown(String, key: PublicKey)
@@ -57,7 +59,7 @@ public enum GatewayEvent: Sendable, Hashable {
         case .peerDown, .peerSuspect, .peerUnanswered, .unknownKey, .notForUs, .unauthenticInitiation, .unauthenticResponse,
             .replayedInitiation, .clockBack, .neverConfirmed, .annexMissing, .underLoad, .rateLimited:
             .warning
-        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .ownPass: .error
+        case .noCommonCipher, .ownKey, .rivals, .noPostQuantum, .ownPass, .notInstalled: .error
         case .memberKnown, .relayed, .direct, .directLost: .notice
         case .memberGone, .meshFull, .foreignMesh, .badPass, .helloUnanswered, .passEnds: .warning
         case .multicast(let event): event.level
@@ -71,8 +73,10 @@ public enum GatewayEvent: Sendable, Hashable {
             "peer \(name) is up at \(endpoint)" + (cipher.map { ", sealed with \($0)" } ?? "")
                 + (keys.map { ", keys from \($0)" } ?? "")
         case .peerDown(let name, let silence): "peer \(name) is down: nothing authentic from it for \(silence)"
-        case .peerSuspect(let name, let silence): "peer \(name) is suspect: nothing authentic from it for \(silence)"
-        case .peerRecovered(let name, let silence): "peer \(name) is heard again, after \(silence) of silence"
+        case .peerSuspect(let name, let silence, let suppressed):
+            "peer \(name) is suspect: nothing authentic from it for \(silence)" + again(suppressed)
+        case .peerRecovered(let name, let silence, let suppressed):
+            "peer \(name) is heard again, after \(silence) of silence" + again(suppressed)
         case .pathChanged(let name, let size, let former):
             "the path to peer \(name) carries packets of \(size) octets, "
                 + (size < former ? "fewer than the \(former) before" : "up from \(former)")
@@ -97,8 +101,9 @@ public enum GatewayEvent: Sendable, Hashable {
         case .noCommonCipher(let name, let suppressed):
             "no cipher in common with peer \(name): check `cipher` on both sides" + again(suppressed)
         case .clockBack(let name, let interval, let source, let suppressed):
-            "refused a handshake of peer \(name) from \(source): its clock is \(interval / 1_000_000_000 * 1_000_000_000) behind "
-                + "what it was; set the clock there, or restart this gateway" + again(suppressed)
+            "refused a handshake of peer \(name) from \(source): it is \(interval / 1_000_000_000 * 1_000_000_000) older than "
+                + "its last; old or replayed, or its clock went back: then set the clock there, or restart this gateway"
+                + again(suppressed)
         case .ownKey(let source, let suppressed):
             "refused a handshake from \(source): it has this gateway's own public key; do two gateways have the same key.file?"
                 + again(suppressed)
@@ -119,6 +124,8 @@ public enum GatewayEvent: Sendable, Hashable {
                 + again(suppressed)
         case .rateLimited(let source, let suppressed):
             "refused a handshake from \(source): too many from its network, cookies and all" + again(suppressed)
+        case .notInstalled(let name, let suppressed):
+            "there is no guarded memory for the keys of a session with peer \(name): raise vm.max_map_count" + again(suppressed)
         case .multicast(let event): event.message
         case .memberKnown(let name, let key): "\(name) is a member of the mesh, with the public key \(key)"
         case .memberGone(let name, let reason): "\(name) is no member of the mesh any longer: \(reason)"
@@ -155,15 +162,15 @@ public enum GatewayEvent: Sendable, Hashable {
 }
 
 /// Lets one event through a period and counts the rest.
-struct RateLimiter {
+public struct RateLimiter: Sendable {
     let period: Interval
     private var last: Instant?
     private var suppressed = 0
 
-    init(period: Interval) { self.period = period }
+    public init(period: Interval) { self.period = period }
 
     /// How many were held back since the last that passed, when this one passes; `nil` when it is held back.
-    mutating func admit(at now: Instant) -> Int? {
+    public mutating func admit(at now: Instant) -> Int? {
         if let last, now - last < period {
             suppressed += 1
             return nil

@@ -23,6 +23,7 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case noPlace
     case foreignMesh
     case badPass
+    case tooManyResponses
 
     /// The stable name: lower case with hyphens.
     public var name: String {
@@ -47,6 +48,7 @@ public enum HandshakeRefusal: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .noPlace: "no-place"
         case .foreignMesh: "foreign-mesh"
         case .badPass: "bad-pass"
+        case .tooManyResponses: "too-many-responses"
         }
     }
 }
@@ -63,6 +65,8 @@ public struct HandshakeCounters: Sendable, Hashable {
     public internal(set) var neverConfirmed: UInt64 = 0
     /// Times that a peer's key was seen in two places in turn.
     public internal(set) var rivals: UInt64 = 0
+    /// Times that a lane had no memory for a session's keys.
+    public internal(set) var notInstalled: UInt64 = 0
     /// Buckets of sources that were given up before they were full.
     public internal(set) var sourceEvictions: UInt64 = 0
 

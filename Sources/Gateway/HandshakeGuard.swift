@@ -2,6 +2,7 @@
 // single curve point is multiplied.
 //
 //     initiation, its mac is right
+//        |-- it has a cookie of ours for its source, and is a copy of one that had work --------------> refused
 //        |-- it has a cookie of ours for its source -- proven bucket of its prefixes has a token? -- yes --> work
 //        |                                                                                        +- no --> refused
 //        +-- it has none -- all together below `load`, and the unproven bucket has a token? -------- yes --> work
@@ -125,6 +126,8 @@ struct HandshakeGuard: Sendable {
         /// `isLoad`: since there are too many of all sources, not only of this one.
         case demandCookie(isLoad: Bool)
         case refuse
+        /// It had work before.
+        case copy
     }
 
     /// For how long cookies are demanded after there were too many.
@@ -135,20 +138,24 @@ struct HandshakeGuard: Sendable {
     private var full = Instant.zero
     private var loadedUntil = Instant.zero
     private(set) var sources: SourceTable
+    private var judged: JudgedProofs
 
     /// - Parameter load: initiations a second, and at once.
     init(load: Int, secret: HashSecret) {
         rate = TokenRate(perSecond: load, burst: load)
         sources = SourceTable(secret: secret)
+        judged = JudgedProofs(secret: secret)
     }
 
     /// True while cookies are demanded of everybody.
     func isLoaded(at now: Instant) -> Bool { now < loadedUntil }
 
     /// Every initiation whose mac is right, once, in order of time.
-    mutating func judge(hasCookie: Bool, from source: Endpoint, at now: Instant) -> Verdict {
+    /// - Parameter proof: its mac under a cookie, if that is good.
+    mutating func judge(proof: [UInt8]?, from source: Endpoint, at now: Instant) -> Verdict {
+        if let proof, judged.isCopy(proof, at: now) { return .copy }
         if let next = rate.taking(from: full, at: now) { full = next } else { loadedUntil = now + HandshakeGuard.loadHold }
-        if hasCookie { return sources.take(source, isProven: true, at: now) ? .work : .refuse }
+        if proof != nil { return sources.take(source, isProven: true, at: now) ? .work : .refuse }
         if isLoaded(at: now) { return .demandCookie(isLoad: true) }
         return sources.take(source, isProven: false, at: now) ? .work : .demandCookie(isLoad: false)
     }

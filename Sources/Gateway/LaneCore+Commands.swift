@@ -16,7 +16,8 @@ extension LaneCore {
     public mutating func handleCommands(at now: Instant) {
         while let command = commands.popWiping() {
             switch command {
-            case .install(let session): install(session, now)
+            case .install(let session):
+                if !install(session, now) { report(.notInstalled(session.peer)) }
             case .retire(let stream): retire(stream)
             case .setPeer(let peer, let isUp): setPeer(peer, isUp)
             case .setPlace(let peer, let isTaken): bridge.setPlace(peer, isTaken)
@@ -36,6 +37,7 @@ extension LaneCore {
                 bridge.groups.isStale = true
             case .installGroup(let group): install(group)
             case .removeGroup(let group): bridge.removeGroup(group)
+            case .setFirstHops(let group, let hops): bridge.setFirstHops(group, hops)
             case .installRoute(let route): install(route)
             case .removeRoute(let stream): removeRoute(stream)
             }
@@ -47,15 +49,19 @@ extension LaneCore {
         handleOutbound()
     }
 
-    private mutating func install(_ session: SessionInstallation, _ now: Instant) {
+    /// False, and nothing installed, when a key could not be made.
+    private mutating func install(_ session: SessionInstallation, _ now: Instant) -> Bool {
         let slot = StreamIdentifier.slot(of: session.localStream)
         let lane = configuration.lane
         guard slot < sessions.count, session.peer.index < configuration.peers, session.remoteLanes <= Limits.lanes,
             let sendKey = SessionKey(session.cipher, session.sendKey.forLane(lane), backends: configuration.backends)
-        else { return }
+        else { return false }
         for origin in 0..<Int(session.remoteLanes) where origins.lane(of: origin) == lane {
             let secret = session.receiveKey.forLane(UInt16(origin))
-            guard let key = SessionKey(session.cipher, secret, backends: configuration.backends) else { return }
+            guard let key = SessionKey(session.cipher, secret, backends: configuration.backends) else {
+                for place in 0..<origins.places { streams[slot * origins.places + place].clear() }
+                return false
+            }
             let place = origins.place(of: origin)
             streams[slot * origins.places + place].install(key)
             reassemblers[session.peer.index * origins.places + place].open()
@@ -65,7 +71,7 @@ extension LaneCore {
         let peer = session.peer.index
         guard session.isConfirmed else {
             sessions[slot].install(session, sender: sender)
-            return
+            return true
         }
         sessions[slot].install(session, sender: nil)
         bridge.links[peer].install(
@@ -76,6 +82,7 @@ extension LaneCore {
         // The other side may seal with the new key only once it has heard from us under it.
         keepAlive(peer, now)
         scheduleTimeout(at: now + configuration.keepalive)
+        return true
     }
 
     private mutating func retire(_ stream: UInt32) {

@@ -100,6 +100,10 @@ extension LaneCore {
         entry.former = route.former ?? route.upstream
         entry.isPair = route.isPair
         entry.isLocal = route.local != nil || (route.isPair && route.nextHops.isEmpty)
+        if route.keepsLocal, case let known = routes.find(route.stream), known >= 0 {
+            entry.place = routes.routes[known].place
+            entry.isLocal = entry.place >= 0
+        }
         if let local = route.local {
             guard local.place >= 0, local.place < GroupLimits.places(peers: configuration.peers) else { return }
             entry.place = local.place

@@ -393,7 +393,8 @@ public struct LaneCore: ~Copyable {
             || (bridge.links[peer.index].moveIsUntold && silence >= LaneCore.publishInterval)
         {
             bridge.links[peer.index].reported = now
-            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint))
+            let hasMoved = bridge.links[peer.index].moveIsUntold
+            let isTold = events.push(.heard(peer, at: now, from: bridge.links[peer.index].endpoint, hasMoved: hasMoved))
             if isTold { bridge.links[peer.index].moveIsUntold = false } else { bridge.counters.add(.puntQueueFull) }
         }
     }
@@ -509,7 +510,10 @@ public struct LaneCore: ~Copyable {
 
     /// Everything was sent: the memory is free again.
     public mutating func drained() {
-        if bridge.pacers.count > 0 { bridge.settlePacers() }
+        if bridge.pacers.count > 0 {
+            bridge.settlePacers()
+            chargeProbes()
+        }
         if bridge.groups.active > 0 { bridge.settleGroups() }
         for index in 0..<bridge.dirtyCount { bridge.links[Int(bridge.dirty[index])].drained() }
         bridge.dirtyCount = 0
@@ -553,7 +557,8 @@ public struct LaneCore: ~Copyable {
             if reassemblers[index].isWaiting { next = min(next, now + Reassembler.patience / 2) }
         }
         for index in 0..<configuration.peers {
-            guard bridge.links[index].hasSender else { continue }
+            // Who hears nothing says nothing either: where only one direction works, the other side has to notice.
+            guard bridge.links[index].hasSender && bridge.links[index].isUp else { continue }
             if now >= bridge.links[index].sent + configuration.keepalive { keepAlive(index, now) }
             next = min(next, bridge.links[index].sent + configuration.keepalive)
         }

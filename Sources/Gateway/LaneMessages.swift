@@ -17,11 +17,14 @@ public enum LaneEvent: Sendable, BitwiseCopyable {
     /// The first datagram opened under a session that control had installed as unconfirmed: the lane seals with it from here on.
     /// `isRouted`: it came through others, and `at` is where the last of them is.
     case confirmed(PeerIndex, stream: UInt32, at: Endpoint, isRouted: Bool)
-    /// Something authentic came from the peer; said at most twice a keepalive interval.
-    /// `from` is where the peer is: the lane sends there.
-    case heard(PeerIndex, at: Instant, from: Endpoint)
+    /// Something authentic came from the peer; said at most twice a keepalive interval. `from` is where the peer is: the lane
+    /// sends there. `hasMoved`: it was elsewhere since this was last said, perhaps for a moment only, and the lane takes nothing
+    /// for known of the path.
+    case heard(PeerIndex, at: Instant, from: Endpoint, hasMoved: Bool)
     /// The same of what came through others.
     case heardRouted(PeerIndex, at: Instant)
+    /// There was no memory for the keys of a session with the peer.
+    case notInstalled(PeerIndex)
     /// The key towards the peer has sealed as many datagrams as it should.
     case renewalDue(PeerIndex)
     /// One row of the MAC table, asked for by `listMACs`.
@@ -114,7 +117,7 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     /// Control does not ask on a VLAN any more: say `vlanSeen` with its next frame.
     case forgetVLAN(VLAN)
     /// Send a probe: an IP packet of `size` octets, or as short as can be where that is 0. `losses` as in `ProbeRecord`.
-    case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8, isRouted: Bool)
+    case probe(PeerIndex, number: UInt32, size: UInt16, losses: UInt8, isRouted: Bool = false)
     /// Send a short probe to where the peer may be reached itself.
     case tryPlace(PeerIndex, number: UInt32, Endpoint)
     /// What is for the peer goes through another one; `nil`: to itself.
@@ -125,6 +128,8 @@ public enum LaneCommand: Sendable, BitwiseCopyable {
     case installGroup(GroupInstallation)
     /// Each member of a group's audience gets a copy of its own from the next batch on; the key is forgotten.
     case removeGroup(Int)
+    /// A group's datagrams are sent elsewhere from here on.
+    case setFirstHops(group: Int, PeerSet)
     /// Take a routed stream's datagrams.
     case installRoute(RouteInstallation)
     case removeRoute(stream: UInt32)

@@ -133,7 +133,8 @@ struct Pacer: ~Copyable {
 
     /// A batch has come to so many octets of IP packets.
     mutating func settle(octets: Int) {
-        credit &-= Int64(octets &- charged) &* Pacer.bitsOfOctet
+        // A peer without frames is never refilled: what it is sent in a year must not wrap.
+        credit = max(credit &- Int64(octets &- charged) &* Pacer.bitsOfOctet, .min / 2)
         charged = 0
         // What was scheduled was so before it was known what the batch comes to.
         if releaseAt < .distantFuture { schedule(at: filled) }

@@ -22,6 +22,9 @@ struct PeerState: Sendable {
 
     /// An initiation that was sent and may still be answered.
     struct Pending: Sendable {
+        /// How long an answer may take: what somebody kept back for longer is worth nothing.
+        static let patience = Interval.seconds(5)
+
         var noise: NoiseHandshake
         var stream: UInt32
         /// What the other side may encapsulate to.
@@ -30,6 +33,10 @@ struct PeerState: Sendable {
         var mac: [UInt8]?
         /// Whether the initiation had a cookie.
         var hadCookie: Bool
+        /// From then on it is not answered any more.
+        var expires: Instant
+        /// Where it was sent.
+        var target: Endpoint
     }
 
     /// An initiation that was authentic and new, and whose annex has still to come. At most one for each peer, the newest.
@@ -61,6 +68,9 @@ struct PeerState: Sendable {
     /// Confirmed sessions that stay while unconfirmed ones could go: when both sides begin at once a generation is two, and
     /// datagrams of the one before are still under way.
     static let sessionsKept = 4
+    /// Unconfirmed sessions that are kept: an initiator takes no answer to one that is older than its last three. Each takes
+    /// pages of memory in every lane, and whoever has a wrong pre-shared key begins one a second.
+    static let unconfirmedKept = pendingLimit
     static let candidateLimit = 32
 
     let name: String
@@ -97,6 +107,8 @@ struct PeerState: Sendable {
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.
     var pending: [Pending] = []
+    /// What bounds the work for responses to them.
+    var responses = ResponseGuard()
     var waiting: Waiting?
     var cookie: Cookie?
     /// When to send the next initiation; `nil` when none is wanted.
@@ -123,6 +135,8 @@ struct PeerState: Sendable {
     var path: PeerPath
     /// Sessions begun.
     var generation: UInt64 = 0
+    var suspectLimiter = RateLimiter(period: .seconds(10))
+    var recoveredLimiter = RateLimiter(period: .seconds(10))
     var roamingLimiter = RateLimiter(period: .seconds(10))
     var unauthenticLimiter = RateLimiter(period: .seconds(10))
     var replayLimiter = RateLimiter(period: .seconds(10))

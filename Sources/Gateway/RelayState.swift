@@ -37,8 +37,6 @@ struct Transit: Sendable {
     /// Whether the lanes have been told, and the neighbour that all are ready.
     var isInstalled = false
     var isTold = false
-    /// A group's stream that ends here: how it is opened. It is not installed before that is known.
-    var local: RouteInstallation.Local?
 
     /// How long what was under way on the former way is still taken.
     static let grace = Interval.seconds(5)

@@ -2,6 +2,7 @@
 // socket(7)). Both keep a flow in one lane, so that its frames stay in order.
 //
 //     datagrams   origin tag % lanes: each lane of a peer ends in one lane here, where its replay window is
+//                 what is not sealed: lane 0, so that an initiation and its annex come in the order in which they were sent
 //     frames      TCP: addresses and ports     other IP: addresses alone, since fragments have no ports
 //                 IGMP, PIM, hop-by-hop options (MLD), ICMPv6, and what is not IP: lane 0, so that reports stay in order
 
@@ -19,12 +20,16 @@ enum LaneSteering {
         FilterInstruction(code: 0x06, jumpTrue: 0, jumpFalse: 0, k: 0),
     ]
 
-    /// For UDP payloads. Handshakes have zeros where sealed datagrams have the origin tag; a load beyond the end is lane 0.
+    /// For UDP payloads. A load beyond the end is lane 0.
     static func datagrams(lanes: Int) -> [FilterInstruction] {
         var program = Assembly()
+        program.add(.loadByte(0))
+        program.jump(unlessEqual: 4, to: "lane 0")  // sealed
         program.add(.loadHalf(2))
         program.add(.modulo(UInt32(lanes)))
         program.add(.giveAccumulator)
+        program.label("lane 0")
+        program.add(.give(0))
         return program.instructions
     }
 

@@ -51,9 +51,6 @@ public struct Account: Hashable, Sendable, CustomStringConvertible {
 
     public static var isRoot: Bool { cwl_user_effective() == 0 }
 
-    /// Whether this is whom the calling thread acts as.
-    public var isCurrent: Bool { cwl_user_effective() == Int64(user) && cwl_group_effective() == Int64(group) }
-
     public var description: String { "user \(name)" }
 
     static func advice(_ code: Int32) -> String {
@@ -141,20 +138,26 @@ public enum Privileges {
     /// How many threads the process has; 0 where that cannot be known.
     public static var threads: Int { max(Int(cwl_thread_count()), 0) }
 
-    /// Becomes the account, if one is given, and keeps no capability but those of `kept`.
-    public static func drop(to account: Account?, keeping kept: CapabilitySet) throws(IOError) {
+    /// Becomes the account, if one is given, and keeps no capability but those of `kept`. Supplementary groups that could not be
+    /// given up, because the account is who runs already.
+    @discardableResult
+    public static func drop(to account: Account?, keeping kept: CapabilitySet) throws(IOError) -> Int {
+        var groups = 0
         // Refused to whoever has nothing to give up here.
         _ = cwl_capabilities_bound(kept.rawValue)
-        if let account, !account.isCurrent {
-            try check(
-                cwl_become(account.user, account.group, kept.isEmpty ? 0 : 1), "become this user", "\(account)",
-                advice: Account.advice)
+        if let account {
+            // Also who acts as that user already: real and saved numbers may be others, and groups are to go.
+            groups = Int(
+                try check(
+                    cwl_become(account.user, account.group, kept.isEmpty ? 0 : 1), "become this user", "\(account)",
+                    advice: Account.advice))
             // Another user means the machine's default again (fs.suid_dumpable).
             try forbidDumps()
         }
         try check(
             cwl_capabilities_limit(kept.rawValue), "give up capabilities", "this process", advice: IOError.noAdvice)
         try check(cwl_no_new_privileges(), "forbid new privileges", "this process", advice: IOError.noAdvice)
+        return groups
     }
 
     /// Whether no program that is run from here on can get more than this process has.

@@ -54,6 +54,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var neverConfirmed: UInt64
         /// Times that a peer's key was seen in two places in turn.
         public var rivals: UInt64
+        /// Times that a lane had no memory for a session's keys.
+        public var notInstalled: UInt64
         /// Sources forgotten before their time, since there were too many.
         public var sourceEvictions: UInt64
         /// By cause, every cause there is; together they are `handshake-refused` of the drops.
@@ -67,6 +69,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
             cookiesTaken = counters.cookiesTaken
             neverConfirmed = counters.neverConfirmed
             rivals = counters.rivals
+            notInstalled = counters.notInstalled
             sourceEvictions = counters.sourceEvictions
             refused = HandshakeRefusal.allCases.map { Refusal(cause: $0.name, count: counters[$0]) }
         }

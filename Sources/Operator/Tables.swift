@@ -72,6 +72,9 @@ public enum Tables {
             lines.append("            \(handshakes.neverConfirmed) times a peer confirmed none of its sessions")
         }
         if handshakes.rivals > 0 { lines.append("            \(handshakes.rivals) times a key was in two places in turn") }
+        if handshakes.notInstalled > 0 {
+            lines.append("            \(handshakes.notInstalled) times there was no memory for a session's keys")
+        }
         return lines
     }
 

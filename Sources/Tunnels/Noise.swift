@@ -37,6 +37,13 @@ struct SymmetricState {
         counter = 0
     }
 
+    /// A secret that stays where it is.
+    mutating func mixKey(_ secret: SecretBytes) {
+        var input = unsafe secret.withOctets { unsafe Array(UnsafeBufferPointer(start: $0, count: secret.count)) }
+        mixKey(input)
+        Wipe.octets(&input)
+    }
+
     mutating func mixKeyAndHash(_ input: [UInt8]) {
         // The middle output goes into the hash, which everybody may know.
         let (next, middle) = unsafe derive(input, 3) { outputs in
@@ -227,8 +234,7 @@ public struct NoiseHandshake: Sendable {
         var sealed: [UInt8] = []
         if let encapsulation {
             sealed = symmetric.encryptAndHash(encapsulation.ciphertext)
-            var secret = encapsulation.secret
-            mixKey(wiping: &secret)
+            symmetric.mixKey(encapsulation.secret)
         }
         symmetric.mixKeyAndHash(presharedKey)
         return ephemeral.publicKey.bytes + sealed + symmetric.encryptAndHash(payload)

@@ -53,7 +53,7 @@ public struct KEMKeyPair: Sendable {
 /// What a responder makes from an initiator's key.
 public struct KEMEncapsulation: Sendable {
     public let ciphertext: [UInt8]
-    public let secret: [UInt8]
+    public let secret: SecretBytes
 
     /// `nil` when the key is not one: another length, or coefficients out of range.
     public init?(to encapsulationKey: [UInt8]) {
@@ -61,7 +61,9 @@ public struct KEMEncapsulation: Sendable {
             let key = try? MLKEM768.PublicKey(rawRepresentation: encapsulationKey), let result = try? key.encapsulate()
         else { return nil }
         ciphertext = [UInt8](result.encapsulated)
-        secret = result.sharedSecret.octets
+        var octets = result.sharedSecret.octets
+        secret = SecretBytes(octets)
+        Wipe.octets(&octets)
     }
 }
 

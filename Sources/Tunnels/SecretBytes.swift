@@ -4,6 +4,8 @@
 //     | no access | canary, octets |  no access |       the octets end where the second guard begins
 //
 // A block takes four pages, so that long-lived keys live here, and what is derived from them for a moment is wiped where it was.
+// The kernel gives a process only so many areas of memory (vm.max_map_count), of which a block takes four. A secret that finds
+// none left lives in ordinary memory, and is wiped all the same: the tunnels that stand are worth more than its guards.
 
 import CSodium
 
@@ -12,20 +14,25 @@ import CSodium
 public final class SecretBytes: @unchecked Sendable {
     public let count: Int
     private let octets: UnsafeMutableRawPointer
+    /// Whether it is in libsodium's guarded memory.
+    let isGuarded: Bool
 
     /// `fill` writes all of the octets; they are read-only from then on.
-    /// Precondition: libsodium is ready and has memory.
+    /// Precondition: libsodium is ready.
     public init(count: Int, filledBy fill: (inout MutableRawSpan) -> Void) {
         precondition(Primitives.isReady, "libsodium could not be initialised")
         precondition(count > 0)
-        guard let octets = unsafe sodium_malloc(count) else { fatalError("no memory for a secret") }
+        let guarded = unsafe sodium_malloc(count)
+        isGuarded = unsafe guarded != nil
+        // SAFETY: `deinit` gives either back as it was taken.
+        let octets = unsafe guarded ?? UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 16)
         self.count = count
         unsafe self.octets = unsafe octets
         // SAFETY: the block has `count` octets, and the span does not outlive the call.
         var span = unsafe MutableRawSpan(_unsafeStart: octets, byteCount: count)
         for index in 0..<count { span.storeBytes(of: 0, toByteOffset: index, as: UInt8.self) }
         fill(&span)
-        _ = unsafe sodium_mprotect_readonly(octets)
+        if isGuarded { _ = unsafe sodium_mprotect_readonly(octets) }
     }
 
     /// A copy of some octets; the caller wipes its own.
@@ -39,7 +46,12 @@ public final class SecretBytes: @unchecked Sendable {
     /// Octets that are no secret: what stands for a key where there is none.
     public static func zeros(_ count: Int) -> SecretBytes { SecretBytes(count: count) { _ in } }
 
-    deinit { unsafe sodium_free(octets) }
+    deinit {
+        // SAFETY: nobody has the octets any more.
+        if isGuarded { return unsafe sodium_free(octets) }
+        unsafe sodium_memzero(octets, count)
+        unsafe octets.deallocate()
+    }
 
     /// The octets, valid during the call.
     public func withOctets<R, E: Error>(_ body: (UnsafePointer<UInt8>) throws(E) -> R) throws(E) -> R {

@@ -238,3 +238,106 @@ struct RelayTests {
         #expect(!mesh.sites[0].events.contains { if case .peerDown = $0.event { true } else { false } })
     }
 }
+
+/// Streams for several members of whom some are reached through others.
+struct TreeTests {
+    /// Sites 1, 2 and 3 are wanted by what `cuts` leaves; 1 may carry.
+    private func mesh(copyCost: Interval = .zero, cuts: [(Int, Int)]) -> VirtualMesh {
+        let setups = (0..<4).map { index in
+            var setup = SiteSetup.snooping()
+            setup.mesh = MeshSetup(seeds: index == 0 ? [] : index == 1 ? [0] : [1], mayRelay: index == 1)
+            setup.copyCost = copyCost
+            return setup
+        }
+        let mesh = VirtualMesh(setups)
+        for (a, b) in cuts { mesh.setWire(a, b) { $0.isCut = true } }
+        return mesh
+    }
+
+    private let group = IPAddress(ipv4: 0xEF01_0101)
+
+    private func join(_ mesh: VirtualMesh, _ sites: [Int]) {
+        for site in sites {
+            mesh.send(
+                MembershipFrame.report(
+                    generation: .third, group: group, source: IPAddress(ipv4: 0x0A00_0000 | UInt32(site)), from: host(site),
+                    vlan: .untagged), site: site)
+        }
+    }
+
+    private func feed(_ number: Int) -> [UInt8] {
+        // 192.0.2.1 to 239.1.1.1, UDP port 5000, 1,000 octets that begin with the number; no UDP checksum.
+        var bytes: [UInt8] = [0x01, 0x00, 0x5E, 0x01, 0x01, 0x01, 0x02, 0, 0, 0, 0, 0x64, 0x08, 0x00]
+        bytes += [0x45, 0, 0x04, 0x04, 0, 0, 0, 0, 8, 17, 0, 0, 192, 0, 2, 1, 239, 1, 1, 1]
+        let sum = stride(from: 14, to: 34, by: 2).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }
+        let checksum = ~((sum & 0xFFFF) + sum >> 16)
+        bytes[24] = UInt8(truncatingIfNeeded: checksum >> 8)
+        bytes[25] = UInt8(truncatingIfNeeded: checksum)
+        bytes += [0x13, 0x88, 0x13, 0x88, 0x03, 0xF0, 0, 0]
+        bytes += [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)]
+        return bytes + [UInt8](repeating: 0x55, count: 998)
+    }
+
+    /// The feed's numbers at a site's port.
+    private func numbers(_ mesh: VirtualMesh, _ site: Int) -> [Int] {
+        mesh.sites[site].delivered[0].filter { $0.bytes.count > 1_000 }.map { Int($0.bytes[42]) << 8 | Int($0.bytes[43]) }
+    }
+
+    /// Octets of data that a site has sent to another since an instant.
+    private func bytes(_ mesh: VirtualMesh, from: Int, to: Int, since: Instant) -> Int {
+        mesh.sent.filter { $0.at >= since && $0.from == from && $0.to == to && $0.kind == .sealed && $0.bytes.count > 600 }
+            .reduce(0) { $0 + $1.bytes.count }
+    }
+
+    private func run(_ mesh: VirtualMesh, _ count: Int, from first: Int = 0) -> Instant {
+        let began = mesh.now
+        for number in first..<(first + count) {
+            mesh.send(feed(number), site: 0, at: began + .milliseconds(Int64(number - first) * 5))
+        }
+        mesh.run(for: .milliseconds(Int64(count) * 5 + 200))
+        return began
+    }
+
+    @Test func oneCopyGoesToTheOneThatCarries() throws {
+        let mesh = mesh(cuts: [(0, 2), (0, 3)])
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [1, 2, 3])
+        mesh.run(for: .seconds(15))
+        let began = run(mesh, 200)
+        for site in 1..<4 { #expect(numbers(mesh, site) == Array(0..<200), "site \(site)") }
+        let uplink = bytes(mesh, from: 0, to: 1, since: began)
+        // A frame of 1,042 octets, once, and what sealing adds.
+        #expect(uplink > 200 * 1_042 && uplink < 200 * 1_042 * 115 / 100, "\(uplink) octets")
+        #expect(bytes(mesh, from: 1, to: 2, since: began) > 200 * 1_042 && bytes(mesh, from: 1, to: 3, since: began) > 200 * 1_042)
+    }
+
+    /// All are reached, but copies have a price: one relay makes them.
+    @Test func aRelayCopiesWhereCopiesHaveAPrice() throws {
+        let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [1, 2, 3])
+        mesh.run(for: .seconds(15))
+        let began = run(mesh, 200)
+        for site in 1..<4 { #expect(numbers(mesh, site) == Array(0..<200), "site \(site)") }
+        #expect(bytes(mesh, from: 0, to: 1, since: began) < 200 * 1_042 * 115 / 100)
+        #expect(bytes(mesh, from: 0, to: 2, since: began) == 0 && bytes(mesh, from: 0, to: 3, since: began) == 0)
+    }
+
+    /// Who carries dies while a feed runs: its members are reached itself by then, and nothing comes twice.
+    @Test func aTreeThatBreaksIsReplaced() throws {
+        let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [1, 2, 3])
+        mesh.run(for: .seconds(15))
+        _ = run(mesh, 200)
+        mesh.kill(1)
+        _ = run(mesh, 1_000, from: 200)
+        for site in 2..<4 {
+            let seen = numbers(mesh, site)
+            #expect(Set(seen).count == seen.count, "nothing comes twice")
+            #expect(seen.last == 1_199)
+            // A second of silence, and what it takes to find another way, at 200 a second.
+            #expect(1_200 - seen.count < 300, "\(1_200 - seen.count) lost at site \(site)")
+        }
+    }
+}

@@ -159,6 +159,33 @@ import Testing
         #expect(lane.runs.first?.trafficClass == .control)
     }
 
+    /// Probes and replies leave at once, and what they take is taken from the rate.
+    @Test func probesArePaidFor() {
+        let lane = PacedLane(rates: [1_000_000, 1_000_000])
+        // Four full packets are what is saved up.
+        for number in 0..<4 as Range<UInt32> {
+            lane.command(.probe(PeerIndex(0), number: number, size: 1_500, losses: 0))
+        }
+        lane.flush()
+        #expect(lane.runs.count == 4 && lane.runs.allSatisfy { $0.wire == 1_500 && $0.trafficClass == .control })
+        for peer in 0...1 { lane.command(.setPeer(PeerIndex(peer), isUp: true)) }
+        lane.handle(testFrame(to: .broadcast, from: host(0)))
+        lane.flush()
+        #expect(lane.waiting(0) > 0 && lane.waiting(1) == 0, "the other peer's credit is its own")
+        lane.run(until: .zero + .milliseconds(20))
+        #expect(lane.waiting(0) == 0)
+    }
+
+    /// Years of probes to a peer that no frame leaves for.
+    @Test func creditDoesNotWrap() {
+        var pacer = Pacer(rate: 1_000_000, pathMTU: 1_500)
+        for _ in 0..<1_000 { pacer.settle(octets: 1 << 30) }
+        #expect(pacer.credit < 0)
+        let frame = testFrame(to: .broadcast, from: host(0))
+        let verdict = unsafe pacer.admit(frame.span.bytes, FrameMark(.normal, octet: 0), at: .zero + .seconds(100_000_000_000))
+        #expect(verdict == .leaves)
+    }
+
     @Test(arguments: 1...5 as ClosedRange<UInt64>)
     func flowsStayInOrderUnderARate(_ seed: UInt64) {
         var random = SeededRandom(seed: seed)

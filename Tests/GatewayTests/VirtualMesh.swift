@@ -67,6 +67,8 @@ struct SiteSetup {
     var places = 0
     /// Of a member with a pass; `peers` are then none, unless they are given.
     var mesh: MeshSetup?
+    /// Of each further copy that leaves it, against a relay's delay.
+    var copyCost = Interval.zero
 
     /// The same with snooping, as `change` leaves it.
     static func snooping(ports: Int = 1, _ change: (inout MulticastSettings) -> Void = { _ in }) -> SiteSetup {
@@ -260,6 +262,7 @@ final class VirtualMesh {
             control.mesh = MeshConfiguration(
                 authority: authority, pass: pass, seeds: mesh.seeds.map { "seed\($0)" }, snapshots: mesh.snapshots)
             control.setPlaces(peers.count + mesh.places)
+            control.copyCost = setup.copyCost
         }
         if setup.mesh == nil { control.setPlaces(peers.count + setup.places) }
         var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: control.peerLimit)

@@ -375,23 +375,25 @@ extension LinuxIOTests {
             }
         }
 
-        /// Handshakes have zeros where the tag is; what is too short to have one goes there too.
-        @Test func whatHasNoTagGoesToLaneZero() throws {
-            var sockets = try sockets(4, at: Endpoint(ipv4: Self.loopback, port: 0))
+        /// Handshakes may have anything where the tag is, such as the mark of a cookie; what is too short to have one goes there
+        /// too.
+        @Test(arguments: [3, 4, 5, 6, 7]) func whatHasNoTagGoesToLaneZero(lanes: Int) throws {
+            var sockets = try sockets(lanes, at: Endpoint(ipv4: Self.loopback, port: 0))
             let to = sockets[0]?.localEndpoint ?? Endpoint(ipv4: 0, port: 0)
             var sent: [[UInt8]] = []
             for _ in 0..<6 {
                 var from = try UDPSocket(bind: Endpoint(ipv4: Self.loopback, port: 0))
-                for payload in [[1, 1, 0, 0] + [UInt8](repeating: 9, count: 120), [2, 1, 0, 0], [4], [4, 0], [4, 0, 0]]
-                    as [[UInt8]]
-                {
+                let handshakes: [[UInt8]] = [
+                    [1, 1, 0, 0], [1, 1, 1, 0], [2, 1, 0, 0], [2, 1, 2, 0], [5, 1, 0, 0], [3, 1, 0, 1], [9, 9, 9, 9],
+                ].map { $0 + [UInt8](repeating: 9, count: 120) }
+                for payload in handshakes + [[2, 1, 1], [4], [4, 0], [4, 0, 0]] {
                     _ = from.send(payload.raw, segmentSize: payload.count, to: to)
                     sent.append(payload)
                 }
             }
             let got = taken(&sockets[0])
             #expect(got == sent)
-            for lane in 1..<4 {
+            for lane in 1..<lanes {
                 let others = taken(&sockets[lane])
                 #expect(others.isEmpty)
             }

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -179,9 +180,11 @@ def test_names_are_resolved_again(make_lab):
         for gateway in (one, two):
             gateway.start()
         wait_for("the name asked for", lambda: "could not be resolved" in one.log())
+        time.sleep(6)                           # it is asked for again, and not said again
         with open(hosts, "a") as file:
             file.write("10.200.0.2 far.causeway.test\n")
         one.wait_up(20)
+        assert one.log().count("could not be resolved") == 1, one.log()
         assert_given_up(one)
         lab.assert_ping(1, 2)
     finally:

@@ -17,7 +17,7 @@ import Testing
         let refused = [
             "not-for-us", "malformed", "under-load", "rate-limited", "unauthentic", "unknown-key", "own-key", "replayed",
             "clock-back", "no-common-cipher", "no-post-quantum", "annex-missing", "annex-mismatch", "stray-annex",
-            "stray-response", "stray-cookie", "wrong-psk", "no-place",
+            "stray-response", "stray-cookie", "wrong-psk", "no-place", "foreign-mesh", "bad-pass", "too-many-responses",
         ].enumerated().map { number, cause in
             "      {\n        \"cause\" : \"\(cause)\",\n        \"count\" : \(number + 1)\n      }"
         }.joined(separator: ",\n")
@@ -42,6 +42,7 @@ import Testing
                     "cookies_taken" : 82,
                     "judged" : 83,
                     "never_confirmed" : 84,
+                    "not_installed" : 87,
                     "refused" : [
                 \(refused)
                     ],

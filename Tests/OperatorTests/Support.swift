@@ -86,6 +86,7 @@ func makeSnapshot(
         snapshot.handshakes.neverConfirmed = 84
         snapshot.handshakes.rivals = 85
         snapshot.handshakes.sourceEvictions = 86
+        snapshot.handshakes.notInstalled = 87
     }
     snapshot.lanes = lanes
     if !isEmpty {

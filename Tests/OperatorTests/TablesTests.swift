@@ -29,10 +29,11 @@ import Testing
                 handshakes  753 agreed, refused: 1 not-for-us, 2 malformed, 3 under-load, 4 rate-limited, 5 unauthentic, \
                 6 unknown-key, 7 own-key, 8 replayed, 9 clock-back, 10 no-common-cipher, 11 no-post-quantum, \
                 12 annex-missing, 13 annex-mismatch, 14 stray-annex, 15 stray-response, 16 stray-cookie, 17 wrong-psk, \
-                18 no-place
+                18 no-place, 19 foreign-mesh, 20 bad-pass, 21 too-many-responses
                 cookies     81 sent, 82 taken
                             84 times a peer confirmed none of its sessions
                             85 times a key was in two places in turn
+                            87 times there was no memory for a session's keys
 
                 """)
         #expect(try !text(.status, makeSnapshot(listen: nil)).contains("listen"))

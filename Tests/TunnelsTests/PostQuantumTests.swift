@@ -68,11 +68,14 @@ private struct KEMTest: Decodable {
         let pair = try present(KEMKeyPair.generate(using: &random))
         let encapsulation = try #require(KEMEncapsulation(to: pair.encapsulationKey))
         #expect(encapsulation.ciphertext.count == 1_088 && encapsulation.secret.count == 32)
-        #expect(pair.decapsulate(encapsulation.ciphertext) == encapsulation.secret)
+        // What is kept until the response is made is in guarded memory, and wiped with it.
+        let secret: SecretBytes = encapsulation.secret
+        #expect(secret.isGuarded)
+        #expect(pair.decapsulate(encapsulation.ciphertext).map { SecretBytes($0) } == secret)
         var changed = encapsulation.ciphertext
         changed[7] ^= 1
         let other = try #require(pair.decapsulate(changed))
-        #expect(other != encapsulation.secret)
+        #expect(SecretBytes(other) != encapsulation.secret)
         #expect(pair.decapsulate(Array(changed.dropLast())) == nil)
         #expect(KEMKeyPair(seed: [1, 2, 3]) == nil)
     }

@@ -51,6 +51,28 @@ import Testing
         #expect(around[place + 32]?.hasPrefix("---") == true)
     }
 
+    /// More secrets than the kernel has areas of memory for: the last ones are not guarded, and all of them are there.
+    @Test func secretsWithoutGuards() async {
+        await #expect(processExitsWith: .success) {
+            var secrets: [SecretBytes] = []
+            secrets.reserveCapacity(200_000)
+            while secrets.count < 200_000, secrets.last?.isGuarded != false {
+                secrets.append(SecretBytes([UInt8](repeating: UInt8(secrets.count & 255), count: 32)))
+            }
+            // A machine without a limit that could be reached.
+            if secrets.count == 200_000 { exit(0) }
+            if SessionKey(.chacha20poly1305, Key256([UInt8](repeating: 1, count: 32))) != nil { exit(2) }
+            let more = SecretBytes([5, 6, 7])
+            if more.isGuarded || more != SecretBytes([5, 6, 7]) { exit(3) }
+            for (number, secret) in secrets.enumerated() {
+                if unsafe secret.withOctets({ unsafe $0[0] != UInt8(number & 255) || $0[31] != UInt8(number & 255) }) { exit(4) }
+            }
+            secrets = []
+            if !SecretBytes([1]).isGuarded { exit(5) }
+            exit(0)
+        }
+    }
+
     @Test func wipingOverwritesInPlace() {
         var bytes: [UInt8] = [1, 2, 3, 4]
         let before = unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }

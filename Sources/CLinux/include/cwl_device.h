@@ -71,9 +71,10 @@ static inline int64_t cwl_flag_up(void) { return IFF_UP; }
 static inline int64_t cwl_flag_running(void) { return IFF_RUNNING; }
 static inline int64_t cwl_type_ethernet(void) { return ARPHRD_ETHER; }
 
-/// A socket to ask about devices with.
+/// A socket to ask about devices with. Not a unix one, although that would do: with it one could speak to services of this
+/// machine.
 static inline int64_t cwl_device_socket(void) {
-    return cwl_result(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    return cwl_result(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
 
 // ---- TAP

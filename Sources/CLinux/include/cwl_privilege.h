@@ -17,10 +17,10 @@ int64_t cwl_group_find(const char *name);
 int64_t cwl_user_name(uint32_t user, char *name, size_t room);
 
 static inline int64_t cwl_user_effective(void) { return geteuid(); }
-static inline int64_t cwl_group_effective(void) { return getegid(); }
 
-/// Becomes another user for good, with that one group and no supplementary ones. All threads. The calling thread may keep its
-/// permitted capabilities, for cwl_capabilities_limit to choose from; all others are lost.
+/// Becomes a user for good, real, effective and saved, with that one group and no supplementary ones. All threads. The calling
+/// thread may keep its permitted capabilities, for cwl_capabilities_limit to choose from; all others are lost with root. Whoever
+/// is that user already and may not give groups up keeps them: the result is how many others than `group` there are.
 int64_t cwl_become(uint32_t user, uint32_t group, int keeps_capabilities);
 
 /// The effective capabilities, one bit each.

@@ -240,7 +240,7 @@ private struct AgreementBench: ~Copyable {
             switch action {
             case .datagram(let bytes, _): note(bytes)
             case .resolve(let peer): core.control.handleResolved(peer, to: [AgreementBench.place(1)], at: now)
-            case .log: break
+            case .resolveSeed, .log, .audit: break
             }
         }
         for index in 0..<core.lane.transmits {
@@ -265,7 +265,7 @@ private struct AgreementBench: ~Copyable {
                 let payload = Response.Payload(opened)
             else { return }
             sessions.append(Session(stream: payload.stream, key: noise.split().initiator))
-        case .sealed, nil: problems.append("control sends a datagram of no kind of its own")
+        case .hello, .sealed, nil: problems.append("control sends a datagram of no kind of its own")
         }
     }
 }

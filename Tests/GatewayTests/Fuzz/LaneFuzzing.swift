@@ -155,13 +155,14 @@ private struct LaneBench: ~Copyable {
         switch choice >> 3 & 7 {
         case 0:
             _ = commands.push(
-                .probe(LaneBench.peer, number: UInt32(reader.byte()), size: UInt16(reader.word()), losses: reader.byte()))
+                .probe(LaneBench.peer, number: UInt32(reader.byte()), size: UInt16(reader.word()), losses: reader.byte(),
+                    isRouted: reader.byte() & 1 != 0))
         case 1: _ = commands.push(.setPath(LaneBench.peer, size: UInt16(reader.word())))
         case 2: _ = commands.push(.move(LaneBench.peer, to: LaneBench.place(reader.byte())))
         case 3: _ = commands.push(.setPeer(LaneBench.peer, isUp: reader.byte() & 1 == 0))
         case 4: _ = commands.push(.listMACs(token: 1))
         case 5: _ = commands.push(.forgetVLAN(.untagged))
-        case 6: _ = commands.push(.confirm(stream: stream, at: LaneBench.place(reader.byte())))
+        case 6: _ = commands.push(.confirm(stream: stream, at: LaneBench.place(reader.byte()), isRouted: reader.byte() & 1 != 0))
         default: break
         }
     }

@@ -1,0 +1,175 @@
+// Distribution trees of our own streams. While every member of an audience is reached itself, its datagrams go to each of them.
+// Where some are reached through others alone, or a copy on our own uplink costs more than a relay's delay, the origin computes a
+// tree, opens it from the first hops down, and only then seals for the audience: until then each member gets a copy of its own.
+//
+//     origin --- open(stream, part) ---> first hops --- open(part) ---> ... members
+//            <------------------ ready, once all below have said so
+//
+// A tree is kept while it stands. When a link of it fails, or whoever carries may not any longer, another is opened in its place,
+// with the same stream and key: members take what comes from either neighbour for a while.
+
+import Basics
+import Mesh
+import Tunnels
+
+/// One group's tree.
+struct GroupTree: Sendable {
+    /// A stream that is to be used once the tree is ready.
+    struct Pending: Sendable {
+        var cipher: Cipher
+        var key: SecretBytes
+    }
+
+    let audience: PeerSet
+    let stream: UInt32
+    /// `nil` while all members are first hops, and none was ever told of a tree.
+    var tree: DistributionTree?
+    /// Where datagrams are sent; and where they will be once the tree is ready.
+    var firstHops: [Int]
+    var nextHops: [Int] = []
+    /// First hops that have not said that they are ready.
+    var waiting: Set<Int> = []
+    var sequence: UInt32 = 0
+    var isReady: Bool
+    var retryDue = Instant.distantFuture
+    var pending: Pending?
+}
+
+extension ControlCore {
+    private static let treePatience = Interval.seconds(2)
+
+    /// All members have the key of a stream: it is used at once, or when its tree is open.
+    mutating func useStream(
+        _ group: Int, _ audience: PeerSet, _ stream: UInt32, _ cipher: Cipher, _ key: SecretBytes, _ now: Instant
+    ) {
+        closeTree(group)
+        let members = audience.members.map(\.index)
+        if mesh == nil || (configuration.copyCost == .zero && members.allSatisfy { isReachedItself($0) }) {
+            streams.trees[group] = GroupTree(audience: audience, stream: stream, firstHops: members, isReady: true)
+            return installGroup(group, audience, stream, cipher, key)
+        }
+        streams.trees[group] = GroupTree(
+            audience: audience, stream: stream, firstHops: [], isReady: false,
+            pending: GroupTree.Pending(cipher: cipher, key: key))
+        openTree(group, now)
+    }
+
+    private func isReachedItself(_ index: Int) -> Bool {
+        peers[index].site == nil || (peers[index].isDirect && !peers[index].isRelayUsed)
+    }
+
+    private mutating func installGroup(
+        _ group: Int, _ audience: PeerSet, _ stream: UInt32, _ cipher: Cipher, _ key: SecretBytes
+    ) {
+        command(
+            .installGroup(
+                GroupInstallation(
+                    group: group, audience: audience, firstHops: hops(of: group), stream: stream, key: Key256(key),
+                    cipher: cipher, renewAfter: configuration.rekeyDatagrams)))
+    }
+
+    private func hops(of group: Int) -> PeerSet {
+        var hops = PeerSet.none
+        for hop in streams.trees[group]?.firstHops ?? [] { hops.insert(PeerIndex(hop)) }
+        return hops
+    }
+
+    /// Opens the best tree there is; tries again later where there is none.
+    private mutating func openTree(_ group: Int, _ now: Instant) {
+        guard let old = streams.trees[group], let own = mesh?.gossip.site, let topology = mesh?.relays.topology else { return }
+        streams.trees[group]?.retryDue = now + ControlCore.treePatience
+        let members = old.audience.members.map(\.index)
+        let sites = members.compactMap { peers[$0].site }
+        let policy = TreePolicy(copyCost: UInt64(clamping: configuration.copyCost.nanoseconds / 1_000))
+        let tree = topology.tree(from: own, to: sites, policy)
+        let parts = tree.nodes.filter { $0.parent == 0 && $0.site != own }.map(\.site)
+        let hops = parts.compactMap { neighbour($0) }
+        guard tree.unreachable.isEmpty, hops.count == parts.count, let sequence = mesh?.relays.nextSequence() else { return }
+        let announcements = parts.map { TreeAnnouncement(tree, for: $0) }
+        guard !announcements.contains(nil) else { return }
+        // Those without a pass are reached themselves, and need no telling.
+        let others = members.filter { peers[$0].site == nil }
+        streams.trees[group]?.tree = tree
+        streams.trees[group]?.sequence = sequence
+        streams.trees[group]?.waiting = Set(hops)
+        streams.trees[group]?.isReady = false
+        streams.trees[group]?.nextHops = hops + others
+        for (hop, part) in zip(hops, announcements) {
+            guard let part else { continue }
+            let opening = RouteOpening(
+                stream: old.stream, sequence: sequence, isPair: false, lanes: UInt8(mailboxes.count), origin: own, tree: part)
+            mesh?.relays.tell(.open(opening), to: hop)
+        }
+    }
+
+    /// A first hop has answered. False where the stream is none of ours.
+    mutating func handleTreeAnswer(
+        _ stream: UInt32, _ sequence: UInt32, isReady: Bool, _ index: Int, _ now: Instant
+    ) -> Bool {
+        guard let group = streams.trees.first(where: { $0.value.stream == stream })?.key else { return false }
+        guard let tree = streams.trees[group], tree.sequence == sequence, tree.waiting.contains(index) || !isReady else {
+            return true
+        }
+        if !isReady {
+            streams.trees[group]?.retryDue = now + ControlCore.treePatience / 4
+            return true
+        }
+        streams.trees[group]?.waiting.remove(index)
+        guard streams.trees[group]?.waiting.isEmpty == true, !tree.isReady else { return true }
+        let (old, new) = (tree.firstHops, tree.nextHops)
+        streams.trees[group]?.isReady = true
+        streams.trees[group]?.retryDue = .distantFuture
+        streams.trees[group]?.firstHops = new
+        streams.trees[group]?.pending = nil
+        if let pending = tree.pending {
+            installGroup(group, tree.audience, tree.stream, pending.cipher, pending.key)
+        } else {
+            command(.setFirstHops(group: group, hops(of: group)))
+        }
+        if let own = mesh?.gossip.site {
+            for hop in old where !new.contains(hop) && peers[hop].isUp && peers[hop].site != nil {
+                mesh?.relays.tell(.close(stream: stream, origin: own), to: hop)
+            }
+        }
+        return true
+    }
+
+    /// The stream is not used any longer.
+    mutating func closeTree(_ group: Int) {
+        guard let old = streams.trees.removeValue(forKey: group), old.tree != nil, let own = mesh?.gossip.site else { return }
+        for hop in Set(old.firstHops + old.nextHops).sorted() where peers[hop].isUp && peers[hop].site != nil {
+            mesh?.relays.tell(.close(stream: old.stream, origin: own), to: hop)
+        }
+    }
+
+    /// The graph has changed: trees that do not stand any longer are opened anew.
+    mutating func reviewTrees(_ now: Instant) {
+        for group in streams.trees.keys.sorted() {
+            guard let tree = streams.trees[group], tree.isReady, !stands(tree) else { continue }
+            openTree(group, now)
+        }
+    }
+
+    mutating func handleTreeTimeout(_ now: Instant) {
+        for group in streams.trees.keys.sorted() {
+            if let tree = streams.trees[group], !tree.isReady, tree.retryDue <= now { openTree(group, now) }
+        }
+    }
+
+    var treeTimeout: Instant {
+        streams.trees.values.reduce(.distantFuture) { $1.isReady ? $0 : min($0, $1.retryDue) }
+    }
+
+    private func stands(_ group: GroupTree) -> Bool {
+        guard let tree = group.tree, let topology = mesh?.relays.topology else {
+            return group.firstHops.allSatisfy { isReachedItself($0) }
+        }
+        for node in tree.nodes.dropFirst() {
+            let above = tree.nodes[node.parent].site
+            guard topology.cost(from: above, to: node.site) != nil, !topology.isSuspect(from: above, to: node.site),
+                node.parent == 0 || topology.mayRelay(above)
+            else { return false }
+        }
+        return true
+    }
+}
