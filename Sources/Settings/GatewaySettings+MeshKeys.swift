@@ -3,7 +3,7 @@
 import Basics
 
 extension GatewaySettings {
-    private static let noPasses = InReplay.decided("the sites of a replay know each other's keys")
+    private static let noPasses = InReplay.decided("passes of a replay come from the seed; see site.SITE.pass.send")
 
     static let meshKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(

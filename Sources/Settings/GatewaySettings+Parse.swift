@@ -105,7 +105,7 @@ private struct GatewayCheck {
         return GatewaySettings(
             site: site, keyFile: keyFile, listen: listen, controlSocket: controlSocket, ports: ports, peers: peers, mesh: mesh,
             pskFile: pskFile, tuning: draft.tuning, machine: draft.machine, logLevel: draft.logLevel,
-            auditFile: draft.auditFile.map(resolved))
+            auditFile: draft.auditFile.map(resolved), peersFile: draft.peersFile.map(resolved))
     }
 
     private var controlSocket: String? {
