@@ -62,7 +62,7 @@ struct MeshSettingsTests {
                 "gw.conf:8:16: mesh.address: \"london.example\" is no address (the others do not look names up)"
             ])
         #expect(
-            problems(mesh + "peer.paris.rate = 1Mbit").map { $0.prefix(58) }
+            problems(mesh + "peer.paris.rate = 1Mbit").map { String($0.prefix(58)) }
                 == ["gw.conf:8:1: peer.paris has neither a key nor an address ("])
         #expect(
             problems(mesh + "mesh.sites = 2\npeer.a.key = \(key)\npeer.b.key = L1PzXColCNVo8bfyPIWti/CmIbU+4y3WYqfhPYKgqS0=") == [
