@@ -61,9 +61,8 @@ struct MeshSettingsTests {
             problems(mesh + "mesh.address = london.example:7117") == [
                 "gw.conf:8:16: mesh.address: \"london.example\" is no address (the others do not look names up)"
             ])
-        #expect(
-            problems(mesh + "peer.paris.rate = 1Mbit").map { String($0.prefix(58)) }
-                == ["gw.conf:8:1: peer.paris has neither a key nor an address ("])
+        let rate = problems(mesh + "peer.paris.rate = 1Mbit").first ?? ""
+        #expect(rate.hasPrefix("gw.conf:8:1: peer.paris has neither a key nor an address ("))
         #expect(
             problems(mesh + "mesh.sites = 2\npeer.a.key = \(key)\npeer.b.key = L1PzXColCNVo8bfyPIWti/CmIbU+4y3WYqfhPYKgqS0=") == [
                 "gw.conf:8:14: mesh.sites: 2 peers with keys leave no room for members (at most 256)"
