@@ -52,7 +52,7 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Basics", "Buffers", "Tunnels", "Settings", "Gateway", "Captures",
+                "Basics", "Buffers", "Tunnels", "Mesh", "Settings", "Gateway", "Captures",
                 .product(name: "HeapModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -60,7 +60,7 @@ let package = Package(
         .target(
             name: "Operator",
             dependencies: [
-                "Basics", "Wire", "Switching", "Tunnels", "Settings", "Gateway",
+                "Basics", "Wire", "Switching", "Tunnels", "Mesh", "Settings", "Gateway",
                 .product(name: "TextTable", package: "TextTable"),
             ], swiftSettings: strict),
         .target(
@@ -112,7 +112,8 @@ let package = Package(
             name: "SimulationTests",
             dependencies: ["Basics", "Tunnels", "Settings", "Gateway", "Captures", "Simulation"], swiftSettings: strict),
         .testTarget(
-            name: "OperatorTests", dependencies: ["Basics", "Switching", "Tunnels", "Gateway", "Operator"],
+            name: "OperatorTests",
+            dependencies: ["Basics", "Switching", "Tunnels", "Mesh", "Settings", "Gateway", "Operator"],
             swiftSettings: strict),
         // Black boxes: it runs the programs that are built beside it.
         .testTarget(name: "CommandTests", dependencies: ["causeway", "fastpath-bench"], swiftSettings: strict),

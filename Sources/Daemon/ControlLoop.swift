@@ -39,6 +39,7 @@ struct ControlLoop: ~Copyable {
     private var roundTrips: RoundTripHistograms
     /// What is kept of the mesh, and how much of it has been.
     private let state: MeshStateFile?
+    private var orders: PeerOrders
     private var stateGeneration: UInt64 = 0
     private var nextStateWrite = Instant.zero
     private let seedResolutions = Inbox<(Int, [Endpoint])>()
@@ -56,7 +57,7 @@ struct ControlLoop: ~Copyable {
     init(
         core: consuming ControlCore, settings: GatewaySettings, listen: Endpoint, backends: CipherBackends,
         listener: consuming LocalListener, wakeUp: consuming WakeUp, links: [LaneLink], started: Instant,
-        confinement: Confinement, state: MeshStateFile?, audit: consuming AuditLog?, logger: Logger
+        confinement: Confinement, state: MeshStateFile?, orders: PeerOrders, audit: consuming AuditLog?, logger: Logger
     ) throws(IOError) {
         let poller = try Poller()
         try poller.add(wakeUp.fileDescriptor, token: Token.wakeUp)
@@ -77,6 +78,8 @@ struct ControlLoop: ~Copyable {
         limitedWarnings = LimitedWarnings(logger)
         roundTrips = RoundTripHistograms(peers: settings.peerLimit)
         self.state = state
+        self.orders = orders
+        self.orders.restore(&self.core, logger, at: started)
     }
 
     mutating func run() {
@@ -110,6 +113,7 @@ struct ControlLoop: ~Copyable {
         }
         keepState(MonotonicClock.now(), isEnd: true)
         state?.finish()
+        orders.finish()
     }
 
     /// Says when a port's device has come up or gone down.
@@ -151,12 +155,13 @@ struct ControlLoop: ~Copyable {
 
     /// Looks a peer's names up, in the background unless all are addresses already.
     private mutating func resolve(_ peer: PeerIndex, _ now: Instant) {
-        let addresses = settings.peers[peer.index].addresses
+        // It may have been removed since it was asked.
+        guard let (name, addresses) = orders.peers[peer] else { return }
         let endpoints = addresses.compactMap(\.endpoint)
         if endpoints.count == addresses.count { return core.handleResolved(peer, to: endpoints, at: now) }
         guard resolving.insert(peer).inserted else { return }
         let (resolutions, wake) = (resolutions, link.control)
-        lookUp(addresses, of: settings.peers[peer.index].name) { endpoints in
+        lookUp(addresses, of: name) { endpoints in
             resolutions.put((peer, endpoints))
             wake.wake()
         }
@@ -164,9 +169,9 @@ struct ControlLoop: ~Copyable {
 
     /// The same of a gateway that is asked for the way into the mesh.
     private mutating func resolveSeed(_ seed: Int, _ now: Instant) {
-        guard let seeds = settings.mesh?.seeds, seed < seeds.count, resolvingSeeds.insert(seed).inserted else { return }
+        guard let (name, addresses) = orders.seeds[seed], resolvingSeeds.insert(seed).inserted else { return }
         let (resolutions, wake) = (seedResolutions, link.control)
-        lookUp(seeds[seed].addresses, of: seeds[seed].name) { endpoints in
+        lookUp(addresses, of: name) { endpoints in
             resolutions.put((seed, endpoints))
             wake.wake()
         }
@@ -206,8 +211,11 @@ struct ControlLoop: ~Copyable {
         for (number, request) in clients.readRequests() {
             switch request {
             case .show(.macs): clients.wait(number, for: core.requestMACs())
-            case .show(let topic): encode(topic, snapshot(nil, now, withGroups: topic == .groups), for: number)
+            case .show(let topic):
+                encode(topic, snapshot(nil, now, withGroups: topic == .groups, withMesh: topic.isOfMesh), for: number)
             case .revoke(let bytes): clients.answer(number, revoke(bytes, now))
+            case .addPeer(let order): clients.answer(number, add(order, now))
+            case .removePeer(let name): clients.answer(number, remove(name, now))
             case .why(let question): clients.answer(number, answer(question, now))
             }
         }
@@ -225,8 +233,28 @@ struct ControlLoop: ~Copyable {
         return (try? JSON.encode(answer)) ?? Data()
     }
 
+    private mutating func add(_ order: PeerOrder, _ now: Instant) -> Data {
+        let problem = orders.handleAdd(order, to: &core, at: now)
+        if problem == nil { logger.notice("the peer \(order.name) was added at the control socket") }
+        let note = orders.isKept ? "added" : "added, until the next start: the configuration has no peers.file"
+        return (try? JSON.encode(problem.map { ["error": $0] } ?? ["result": note])) ?? Data()
+    }
+
+    private mutating func remove(_ name: String, _ now: Instant) -> Data {
+        let answer: [String: String]
+        do throws(PeerOrderProblem) {
+            answer = ["result": try orders.handleRemove(name, from: &core, at: now)]
+            logger.notice("the peer \(name) was removed at the control socket")
+        } catch {
+            answer = ["error": "\(error)"]
+        }
+        return (try? JSON.encode(answer)) ?? Data()
+    }
+
     private func answer(_ question: WhyQuestion, _ now: Instant) -> Data {
-        guard let document = WhyDocument(question, core, snapshot(nil, now)), let json = try? JSON.encode(document) else {
+        guard let document = WhyDocument(question, core, snapshot(nil, now, withMesh: true)),
+            let json = try? JSON.encode(document)
+        else {
             let peers = snapshot(nil, now).peers.filter { $0.key != nil }
             let names = ([settings.site] + peers.map(\.name)).joined(separator: ", ")
             return (try? JSON.encode(["error": "there is no site \(question.site); the sites are \(names)"])) ?? Data()
@@ -244,15 +272,18 @@ struct ControlLoop: ~Copyable {
         }
     }
 
-    private func snapshot(_ macs: [MACEntry]?, _ now: Instant, withGroups: Bool = false) -> GatewaySnapshot {
+    private func snapshot(
+        _ macs: [MACEntry]?, _ now: Instant, withGroups: Bool = false, withMesh: Bool = false
+    ) -> GatewaySnapshot {
         var counters = link.mailbox.layout.combine(links.map(\.mailbox.board))
         counters[link.mailbox.layout.index(.sendFailed)] &+= outgoingDrops
         var snapshot = GatewaySnapshot(
             site: settings.site, listen: listen, started: started, taken: now,
             ports: settings.ports.map { .init(name: $0.name, kind: $0.kind.rawValue, device: $0.device) },
             control: core, backends: backends, layout: link.mailbox.layout, counters: counters, macs: macs,
-            withGroups: withGroups)
+            withGroups: withGroups, withMesh: withMesh)
         for index in snapshot.peers.indices {
+            // Those that are found have no settings.
             if index < settings.peers.count { snapshot.peers[index].rate = settings.peers[index].rate }
             snapshot.peers[index].path.percentiles = roundTrips.percentiles(of: PeerIndex(index), at: now)
         }

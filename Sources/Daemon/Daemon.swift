@@ -81,7 +81,9 @@ public final class Daemon: Sendable {
             settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
             ports: settings.ports.map(\.multicast), addresses: addresses, peerLimit: settings.peerLimit)
         configuration.setRates(settings.peers.map(\.rate))
+        configuration.copyCost = settings.mesh?.copyCost ?? .zero
         let state = settings.mesh.map { MeshStateFile(path: $0.stateFile, logger) }
+        let peersFile = settings.peersFile.map { PeersFile(path: $0, logger) }
         if let mesh = settings.mesh { configuration.mesh = try MeshConfiguration(mesh, state?.read() ?? []) }
         let control = ControlCore(
             configuration, mailboxes: mailboxes, random: random, wallClock: WallClock.now(), at: now)
@@ -93,7 +95,7 @@ public final class Daemon: Sendable {
             try ControlLoop(
                 core: control, settings: settings, listen: listen, backends: backends, listener: listener,
                 wakeUp: controlWake, links: links, started: now, confinement: confinement,
-                state: state, audit: audit, logger: logger))
+                state: state, orders: PeerOrders(settings, peersFile), audit: audit, logger: logger))
         logger.notice("site \(site) listens at \(listen), public key \(identity.publicKey)")
         if count > 1 { logger.notice("\(count) lanes carry frames") }
     }

@@ -88,7 +88,7 @@ extension ControlCore {
 
     /// Members that cannot be reached from here are many, and reached through others.
     private func slowRetry(_ index: Int) -> Interval {
-        peers[index].site != nil && index >= configuration.peers.count ? ControlCore.memberRetry : ControlCore.slowRetry
+        peers[index].site != nil && !peers[index].isNamed ? ControlCore.memberRetry : ControlCore.slowRetry
     }
 
     private var ownKeepalive: UInt32 { UInt32(clamping: configuration.keepalive.nanoseconds / 1_000_000) }
@@ -451,6 +451,7 @@ extension ControlCore {
 
     mutating func markUp(_ index: Int, _ now: Instant) {
         peers[index].isUp = true
+        peers[index].stateSince = now
         peers[index].nextInitiation = nil
         peers[index].attempts = 0
         command(.setPeer(PeerIndex(index), isUp: true))
@@ -509,6 +510,7 @@ extension ControlCore {
     mutating func markDown(_ index: Int, _ now: Instant) {
         let silence = lastHeard(index).map { now - $0 } ?? .zero
         peers[index].isUp = false
+        peers[index].stateSince = now
         peers[index].isDirect = false
         peers[index].attempts = 0
         peers[index].path.stop()

@@ -38,7 +38,7 @@ extension ControlCore {
 
     /// The addresses of a seed's name; empty when it could not be resolved.
     public mutating func handleSeedResolved(_ seed: Int, to endpoints: [Endpoint], at now: Instant) {
-        guard let state = mesh?.seeds, state.indices.contains(seed) else { return }
+        guard let state = mesh?.seeds, state.indices.contains(seed), !state[seed].name.isEmpty else { return }
         mesh?.seeds[seed].resolveDue =
             now + (endpoints.isEmpty ? ControlCore.helloSlowRetry : ControlCore.seedResolveInterval)
         if endpoints.isEmpty || endpoints == state[seed].endpoints { return }
@@ -208,8 +208,12 @@ extension ControlCore {
 
     /// A place that nobody has; failing that, that of the member which has been away longest.
     private mutating func freePlace(_ now: Instant) -> Int? {
-        if let free = peers.firstIndex(where: { $0.key == nil }) { return free }
-        let away = peers.indices.filter { $0 >= configuration.peers.count && !peers[$0].isUp && peers[$0].sessions.isEmpty }
+        // Those of the configuration keep what it says of them, such as a rate.
+        let free = peers.indices.first { $0 >= configuration.peers.count && peers[$0].key == nil }
+        if let free { return free }
+        let away = peers.indices.filter {
+            $0 >= configuration.peers.count && !peers[$0].isNamed && !peers[$0].isUp && peers[$0].sessions.isEmpty
+        }
         guard let oldest = away.min(by: { (lastHeard($0) ?? .zero, $0) < (lastHeard($1) ?? .zero, $1) }),
             lastHeard(oldest) != nil
         else { return nil }
@@ -223,7 +227,7 @@ extension ControlCore {
     }
 
     /// Takes the place of a member away: its sessions are forgotten at once.
-    private mutating func vacate(_ index: Int, _ now: Instant) {
+    mutating func vacate(_ index: Int, _ now: Instant) {
         for session in peers[index].sessions { command(.retire(stream: session.stream)) }
         if let site = peers[index].site { mesh?.places[site] = nil }
         if snooper.rights[PeerIndex(index)] != nil { snooper.apply(rights: nil, of: PeerIndex(index), at: now) }
@@ -237,8 +241,8 @@ extension ControlCore {
     private mutating func expel(_ index: Int, _ problem: String, _ now: Instant) {
         actions.append(.log(.memberGone(peers[index].name, reason: problem)))
         if peers[index].isUp { markDown(index, now) }
-        if index < configuration.peers.count {
-            // Its key is in the configuration: it stays a peer, without what its pass allowed.
+        if peers[index].isNamed {
+            // Its key was named: it stays a peer, without what its pass allowed.
             if let site = peers[index].site { mesh?.places[site] = nil }
             peers[index].site = nil
         } else {

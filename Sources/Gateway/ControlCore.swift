@@ -225,6 +225,7 @@ public struct ControlCore: Sendable {
         self.random = random
         wallClockAtZero = wallClock &- now.nanoseconds
         peers = configuration.peers.map { PeerState($0, paths: configuration.paths, at: now) }
+        for index in peers.indices { peers[index].isNamed = true }
         for _ in configuration.peers.count..<configuration.peerLimit {
             peers.append(PeerState(vacantFrom: now, paths: configuration.paths))
         }
@@ -318,7 +319,7 @@ public struct ControlCore: Sendable {
 
     /// The addresses of a peer's name, best first; empty when it could not be resolved.
     public mutating func handleResolved(_ peer: PeerIndex, to endpoints: [Endpoint], at now: Instant) {
-        guard peer.index < configuration.peers.count else { return }
+        guard peer.index < peers.count, peers[peer.index].isNamed else { return }
         if endpoints.isEmpty { return handleUnresolved(peer.index, now) }
         peers[peer.index].candidates = Array(endpoints.prefix(PeerState.candidateLimit))
         if !peers[peer.index].isUp && peers[peer.index].nextInitiation == nil { peers[peer.index].nextInitiation = now }
@@ -435,7 +436,7 @@ public struct ControlCore: Sendable {
 
     /// Asks for the addresses of a peer that is to be dialled. Of a member, gossip says them unasked.
     mutating func askAddresses(_ index: Int) {
-        if index < configuration.peers.count { actions.append(.resolve(PeerIndex(index))) }
+        if peers[index].isNamed { actions.append(.resolve(PeerIndex(index))) }
     }
 
     mutating func refuse(_ cause: HandshakeRefusal, _ event: GatewayEvent? = nil) {

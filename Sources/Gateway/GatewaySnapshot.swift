@@ -46,6 +46,8 @@ public struct GatewaySnapshot: Sendable {
     /// `nil` in a replay.
     public var confinement: Confinement?
     public var peers: [PeerSnapshot]
+    /// `nil` where nobody asked for it: it costs as much as the mesh is large.
+    public var mesh: MeshSnapshot?
     public var handshakes: HandshakeCounters
     /// Hosts that one lane saw and another was never told of, since too many waited to be told.
     public var untoldSightings: UInt64
@@ -62,7 +64,8 @@ public struct GatewaySnapshot: Sendable {
 
     public init(
         site: String, listen: Endpoint?, started: Instant, taken: Instant, ports: [Port], control: ControlCore,
-        backends: CipherBackends, layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?, withGroups: Bool
+        backends: CipherBackends, layout: CounterLayout, counters: [UInt64], macs: [MACEntry]?, withGroups: Bool,
+        withMesh: Bool = true
     ) {
         self.site = site
         publicKey = control.configuration.identity.publicKey
@@ -81,6 +84,7 @@ public struct GatewaySnapshot: Sendable {
         self.counters[layout.index(.deliverFull)] &+= control.snooper.droppedFrames
         self.macs = macs
         streams = StreamSnapshot(control)
+        mesh = withMesh ? MeshSnapshot(control, at: taken) : nil
         multicast = control.snooper.snapshot(withGroups: withGroups, at: taken)
     }
 

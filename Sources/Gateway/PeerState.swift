@@ -77,6 +77,8 @@ struct PeerState: Sendable {
     /// `nil` for a place that no peer has.
     let key: PublicKey?
     let hasAddress: Bool
+    /// Whether the configuration or the operator names it; others are members that were found.
+    var isNamed = false
     /// Of a member of the mesh: what it tells comes by gossip.
     var site: SiteID?
     /// Where its addresses led to, tried in turn; at most `candidateLimit`.
@@ -99,6 +101,8 @@ struct PeerState: Sendable {
     /// The way that the log has spoken of.
     var loggedWay: [SiteID] = []
     var lastHeard: Instant?
+    /// When it last came up or went down; `nil` before it was up.
+    var stateSince: Instant?
     /// Oldest first; at most `sessionLimit`.
     var sessions: [Session] = []
     /// Oldest first; at most `pendingLimit`.

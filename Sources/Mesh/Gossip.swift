@@ -84,6 +84,8 @@ public struct GossipCounters: Hashable, Sendable {
     public var versionJumps: UInt64 = 0
     /// Comparisons that found a difference.
     public var repairs: UInt64 = 0
+
+    public init() {}
 }
 
 /// Something that another gateway has told, or does not tell any longer.

@@ -8,7 +8,10 @@ import Tunnels
 
 /// The questions that `causeway show` asks.
 public enum ShowTopic: String, CaseIterable, Sendable, Codable {
-    case status, peers, ports, macs, drops, groups, queriers, routers, rules, streams
+    case status, peers, ports, macs, drops, groups, queriers, routers, rules, streams, mesh, paths, passes
+
+    /// Whether the answer is about the mesh, which costs as much as that is large.
+    public var isOfMesh: Bool { self == .mesh || self == .paths || self == .passes }
 }
 
 public struct StatusDocument: Codable, Sendable, Equatable {
@@ -389,6 +392,9 @@ public enum JSON {
         case .routers: try encode(RoutersDocument(snapshot))
         case .rules: try encode(RulesDocument(snapshot))
         case .streams: try encode(StreamsDocument(snapshot))
+        case .mesh: try encode(MeshDocument(snapshot))
+        case .paths: try encode(PathsDocument(snapshot))
+        case .passes: try encode(PassesDocument(snapshot))
         }
     }
 }

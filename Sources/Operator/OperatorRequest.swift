@@ -1,5 +1,5 @@
-// What an operator's program asks over the local socket: one line, `show TOPIC`, `why GROUP SOURCE VLAN SITE` or `revoke BASE64`,
-// answered by one JSON document.
+// What an operator's program asks over the local socket: one line, `show TOPIC`, `why GROUP SOURCE VLAN SITE`, `revoke BASE64`,
+// `peer add NAME KEY ADDRESS...` or `peer remove NAME`, answered by one JSON document.
 
 import Basics
 import Gateway
@@ -28,11 +28,16 @@ public enum OperatorRequest: Hashable, Sendable {
     case why(WhyQuestion)
     /// Octets of a revocation, to be told to the whole mesh.
     case revoke([UInt8])
+    case addPeer(PeerOrder)
+    /// The name of a peer that is to be forgotten.
+    case removePeer(String)
 
     /// The line, with its end.
     public var line: String {
         switch self {
         case .revoke(let bytes): "revoke \(Base64.encode(bytes))\n"
+        case .addPeer(let order): "peer add \(order.line)\n"
+        case .removePeer(let name): "peer remove \(name)\n"
         case .show(let topic): "show \(topic.rawValue)\n"
         case .why(let question):
             "why \(question.group) \(question.source?.description ?? "-") \(question.vlan.rawValue) \(question.site)\n"
@@ -49,6 +54,10 @@ public enum OperatorRequest: Hashable, Sendable {
         case ("revoke", 2):
             guard let bytes = Base64.decode(words[1]) else { return nil }
             self = .revoke(bytes)
+        case ("peer", 4...) where words[1] == "add":
+            guard let order = PeerOrder(line: words.dropFirst(2).joined(separator: " ")) else { return nil }
+            self = .addPeer(order)
+        case ("peer", 3) where words[1] == "remove": self = .removePeer(words[2])
         case ("why", 5):
             guard let group = parseAddress(words[1]), let number = UInt16(words[3]), number <= 0x1FFF else { return nil }
             var source: IPAddress?
@@ -68,6 +77,10 @@ extension WhyDocument {
         let key = GroupKey(question.vlan, question.group)
         let peer = snapshot.peers.firstIndex { $0.key != nil && $0.name == question.site }.map { PeerIndex($0) }
         guard peer != nil || question.site == snapshot.site else { return nil }
-        self.init(control.snooper.explain(key, source: question.source, to: peer), to: question.site, snapshot)
+        let explanation = control.snooper.explain(key, source: question.source, to: peer)
+        self.init(explanation, to: question.site, snapshot)
+        guard let peer, isForwarded else { return }
+        let audience = explanation.scope == .snooped ? control.audience(of: key, source: question.source) : nil
+        sentences += Self.ways(to: peer, audience, snapshot)
     }
 }

@@ -61,7 +61,7 @@ public struct StreamsDocument: Codable, Sendable, Equatable {
     }
 }
 
-private func hexadecimal(_ stream: UInt32) -> String {
+func hexadecimal(_ stream: UInt32) -> String {
     let digits = String(stream, radix: 16)
     return String(repeating: "0", count: 8 - digits.count) + digits
 }

@@ -18,6 +18,9 @@ public enum Tables {
         case .routers: text(try JSON.decode(RoutersDocument.self, from: json))
         case .rules: text(try JSON.decode(RulesDocument.self, from: json))
         case .streams: text(try JSON.decode(StreamsDocument.self, from: json))
+        case .mesh: text(try JSON.decode(MeshDocument.self, from: json))
+        case .paths: text(try JSON.decode(PathsDocument.self, from: json))
+        case .passes: text(try JSON.decode(PassesDocument.self, from: json))
         }
     }
 

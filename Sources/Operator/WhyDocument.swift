@@ -108,6 +108,34 @@ public struct WhyDocument: Codable, Sendable, Equatable {
     }
 }
 
+extension WhyDocument {
+    /// How a frame gets there: through whom, and sealed for whom.
+    /// - Parameter audience: whom one stream may carry the frame to; `nil` for a frame that goes everywhere.
+    static func ways(to peer: PeerIndex, _ audience: PeerSet?, _ snapshot: GatewaySnapshot) -> [String] {
+        guard peer.index < snapshot.peers.count else { return [] }
+        let name = snapshot.peers[peer.index].name
+        var words: [String] = []
+        switch snapshot.mesh?.ways.first(where: { $0.name == name }) {
+        case let way? where way.state == .relayed:
+            words.append("\(name) is reached through \(way.hops.dropLast().joined(separator: ", ")).")
+        case let way? where way.state == .opening:
+            words.append("A way to \(name) through \(way.hops.dropLast().joined(separator: ", ")) is being opened.")
+        default: break
+        }
+        guard let audience else { return words }
+        let stream = snapshot.streams.sealed.first { $0.state != .begun && PeerSet($0.members) == audience }
+        if let stream, audience.contains(peer) {
+            let names = stream.members.map { $0.index < snapshot.peers.count ? snapshot.peers[$0.index].name : "?" }
+            words.append(
+                "It is sealed once for \(names.joined(separator: ", ")): the group stream \(hexadecimal(stream.stream)) carries it."
+            )
+        } else {
+            words.append("A copy that is sealed for \(name) alone carries it.")
+        }
+        return words
+    }
+}
+
 extension ForwardingReason {
     func rule(isSite: Bool) -> Int {
         switch self {

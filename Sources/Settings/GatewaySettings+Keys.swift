@@ -42,6 +42,11 @@ extension GatewaySettings {
             "log.level", .word, \.logLevel, inReplay: .decided("the command line decides what is logged"),
             "The least important event that is logged."),
         SettingKey(
+            "peers.file", .path, .optional(example: "/var/lib/causeway/london.peers"),
+            inReplay: .decided("every site is every other's peer from the start"),
+            "Two files, with `.0` and `.1` behind the name: the peers that `causeway peer add` has named, for the next start."
+        ) { $0.peersFile = $2 },
+        SettingKey(
             "audit.file", .path, .optional(example: "/var/log/causeway/audit.log"),
             inReplay: .decided("a replay writes no audit"),
             "The file that gets a line for each decision about what sites may send and receive."
@@ -187,6 +192,7 @@ struct GatewayDraft: SettingsDraft {
     var controlSocket: String?
     var pskFile: String?
     var auditFile: String?
+    var peersFile: String?
     var logLevel = LogLevel.info
     var tuning = SiteTuning()
     var machine = MachineTuning()
@@ -202,6 +208,7 @@ struct MeshDraft: Sendable {
     var stateFile: String?
     var addresses: [PeerAddress] = []
     var siteLimit = MeshSettings.defaultSiteLimit
+    var copyCost = Interval.zero
 }
 
 struct PortDraft: Sendable {

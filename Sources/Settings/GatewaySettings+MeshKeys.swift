@@ -3,7 +3,7 @@
 import Basics
 
 extension GatewaySettings {
-    private static let noPasses = InReplay.decided("the sites of a replay know each other's keys")
+    private static let noPasses = InReplay.decided("passes of a replay come from the seed; see site.SITE.pass.send")
 
     static let meshKeys: [SettingKey<GatewayDraft>] = [
         SettingKey(
@@ -25,5 +25,8 @@ extension GatewaySettings {
         SettingKey(
             "mesh.sites", .integer(2...Limits.peers, unit: "sites"), \.mesh.siteLimit, inReplay: noPasses,
             "The most other sites that are known at once, those with keys of their own in the file included."),
+        SettingKey(
+            "mesh.copy-cost", .duration(.zero ... .seconds(10)), \.mesh.copyCost, inReplay: noPasses,
+            "What each further copy of a feed on this site's own uplink counts as, against the delay that a relay adds."),
     ]
 }

@@ -26,11 +26,18 @@ public struct GatewaySettings: Hashable, Sendable {
     public var logLevel: LogLevel
     /// The path of the file that decisions about what sites may have are added to, if there is one.
     public var auditFile: String?
+    /// The path of the files with the peers that were added while the gateway ran, if they are kept.
+    public var peersFile: String?
 }
 
 extension GatewaySettings {
+    /// Places that peers may get while the gateway runs, where there is no mesh.
+    public static let sparePlaces = 16
+
     /// Places for peers: in a mesh those that are found have some too.
-    public var peerLimit: Int { max(peers.count, mesh?.siteLimit ?? 0) }
+    public var peerLimit: Int {
+        mesh.map { max(peers.count, $0.siteLimit) } ?? min(peers.count + GatewaySettings.sparePlaces, Limits.peers)
+    }
 }
 
 /// A LAN port.
@@ -77,6 +84,8 @@ public struct MeshSettings: Hashable, Sendable {
     public var addresses: [Endpoint]
     /// Other sites known at once.
     public var siteLimit: Int
+    /// What each further copy on our own uplink counts as, against the delay that a relay adds.
+    public var copyCost = Interval.zero
     /// Gateways that are asked for the way into the mesh; sorted by name.
     public var seeds: [Seed]
 

@@ -43,6 +43,18 @@ extension ReplayScenario {
             "site.SITE.port.PORT.offset", .duration(.zero ... .seconds(1_000_000)), .byDefault("\(Interval.zero)"),
             "How much later than the alignment says the capture begins."
         ) { $0.capturePorts[$1[0], default: [:]][$1[1], default: ScenarioPort(name: $1[1])].offset = $2 },
+        SettingKey("site.SITE.pass.relay", .boolean, .byDefault("on"), "Whether the site may carry for others.") {
+            $0.passes[$1[0], default: ScenarioPass()].mayRelay = $2
+        },
+        SettingKey("site.SITE.pass.send", .passGroups, .byDefault("any"), "What its pass says that it may send.") {
+            $0.passes[$1[0], default: ScenarioPass()].send = $2
+        },
+        SettingKey("site.SITE.pass.receive", .passGroups, .byDefault("any"), "What its pass says that it may receive.") {
+            $0.passes[$1[0], default: ScenarioPass()].receive = $2
+        },
+        SettingKey("site.SITE.pass.vlans", .passVLANs, .byDefault("any"), "The VLANs that its pass names.") {
+            $0.passes[$1[0], default: ScenarioPass()].vlans = $2
+        },
     ]
 
     private static let linkKeys: [SettingKey<ScenarioDraft>] = [
@@ -57,6 +69,13 @@ extension ReplayScenario {
             "link.A-B.mtu", GatewaySettings.mtu, .byDefault(GatewaySettings.mtu.print(perfect.mtu)),
             "The largest IP packet that the link carries, with the IP header."
         ) { $0.links[$1[0], default: perfect].mtu = $2 },
+        SettingKey("link.A-B.up", .boolean, .byDefault("on"), "Whether there is a link; where one is missing, others carry.") {
+            $0.links[$1[0], default: perfect].isUp = $2
+        },
+        SettingKey(
+            "link.A-B.cut", .cuts(.zero ... .seconds(1_000_000), limit: 8), .optional(example: "3s..9s"),
+            "Periods of virtual time in which the link carries nothing."
+        ) { $0.links[$1[0], default: perfect].cuts = $2 },
     ]
 
     private static let delay = ValueType<Interval>.duration(.zero ... .seconds(60))
@@ -80,4 +99,5 @@ struct ScenarioDraft: SettingsDraft {
     var capturePorts: [String: [String: ScenarioPort]] = [:]
     var links: [String: ScenarioLink] = [:]
     var settings: [String: GatewayDraft] = [:]
+    var passes: [String: ScenarioPass] = [:]
 }

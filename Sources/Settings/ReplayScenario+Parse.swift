@@ -77,7 +77,9 @@ private struct ScenarioCheck {
 
     mutating func sites() -> [ScenarioSite] {
         (draft.sites ?? []).map { name in
-            ScenarioSite(name: name, ports: ports(of: name), tuning: draft.settings[name]?.tuning ?? SiteTuning())
+            ScenarioSite(
+                name: name, ports: ports(of: name), tuning: draft.settings[name]?.tuning ?? SiteTuning(),
+                pass: draft.passes[name])
         }
     }
 
@@ -141,6 +143,8 @@ private struct ScenarioCheck {
             switch match.pattern {
             case "link.A-B.delay": links[index].delay = given.delay
             case "link.A-B.loss": links[index].lossMillionths = given.lossMillionths
+            case "link.A-B.up": links[index].isUp = given.isUp
+            case "link.A-B.cut": links[index].cuts = given.cuts
             default: links[index].mtu = given.mtu
             }
         }

@@ -26,6 +26,8 @@ public struct ScenarioSite: Hashable, Sendable {
     /// Sorted by name, 1 to `Limits.ports`.
     public var ports: [ScenarioPort]
     public var tuning: SiteTuning
+    /// `nil` where no key speaks of it.
+    public var pass: ScenarioPass?
 }
 
 /// A LAN port of a replayed site.
@@ -59,4 +61,8 @@ public struct ScenarioLink: Hashable, Sendable {
     public var lossMillionths: UInt32 = 0
     /// The largest IP packet, in octets with the IP header.
     public var mtu = 1_500
+    /// False: it never carries anything.
+    public var isUp = true
+    /// Periods in which it does not; ascending, at most 8.
+    public var cuts: [ScenarioCut] = []
 }

@@ -74,18 +74,23 @@ public final class Replay {
         zero = Instant.zero + scenario.settle
         wire = VirtualWire(sites: scenario.sites.count, seed: seed ^ 0x5749_5245)
         for link in scenario.links {
+            let cuts =
+                link.isUp ? link.cuts.map { zero + $0.from..<zero + $0.until } : [Instant.zero..<Instant.distantFuture]
             wire.setLink(
-                link.a, link.b, LinkCharacter(delay: link.delay, lossMillionths: link.lossMillionths, mtu: link.mtu))
+                link.a, link.b,
+                LinkCharacter(delay: link.delay, lossMillionths: link.lossMillionths, mtu: link.mtu, cuts: cuts))
         }
         // Before any output is created: a file that cannot be read leaves the outputs of an earlier replay as they are.
         for index in scenario.sites.indices { try openFeeds(index) }
         alignFeeds()
         var random = SeededRandom(seed: seed)
         let identities = scenario.sites.map { _ in KeyPair.generate(using: &random) }
+        let passes = scenario.hasPasses ? ReplayPasses(scenario.sites, identities, seed: seed) : nil
         for index in scenario.sites.indices {
             sites.append(
                 try ReplaySite(
-                    scenario.sites, index: index, identities: identities, seed: random.next(), directory: outputDirectory))
+                    scenario.sites, index: index, identities: identities, passes: passes, seed: random.next(),
+                    directory: outputDirectory))
         }
     }
 

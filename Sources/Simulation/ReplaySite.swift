@@ -4,6 +4,7 @@ import Basics
 import Buffers
 import Captures
 import Gateway
+import Mesh
 import Settings
 import Tunnels
 
@@ -12,7 +13,7 @@ final class ReplaySite {
     private let ports: [GatewaySnapshot.Port]
     private var core: GatewayCore
     private var writers: [CaptureWriter] = []
-    /// The scenario's number of each peer, by this site's peer number.
+    /// The scenario's numbers of the other sites: of peers by their numbers here, or of those that are asked for the way in.
     private let peerSites: [Int]
     private var datagrams: [(to: Int, bytes: [UInt8])] = []
     private var events: [GatewayEvent] = []
@@ -21,7 +22,7 @@ final class ReplaySite {
     private static let wallClock: UInt64 = 1_700_000_000_000_000_000
 
     init(
-        _ scenario: [ScenarioSite], index: Int, identities: [KeyPair], seed: UInt64, directory: String
+        _ scenario: [ScenarioSite], index: Int, identities: [KeyPair], passes: ReplayPasses?, seed: UInt64, directory: String
     ) throws(CaptureError) {
         let site = scenario[index]
         name = site.name
@@ -30,14 +31,23 @@ final class ReplaySite {
                 name: $0.name, kind: "replay", device: $0.capture?.split(separator: "/").last.map(String.init) ?? "-")
         }
         peerSites = scenario.indices.filter { $0 != index }
+        // Members find each other, and each has the place that it is given then.
+        let peers = passes == nil ? peerSites : []
         var control = ControlConfiguration(
             site.tuning, identity: identities[index],
-            peers: peerSites.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
+            peers: peers.map { .init(name: scenario[$0].name, key: identities[$0].publicKey, hasAddress: true) },
             ports: site.ports.map(\.multicast))
         // Keys come from the seed alone.
         control.postQuantum = .off
+        if let passes {
+            control.mesh = MeshConfiguration(
+                authority: passes.authority, pass: passes.passes[index], seeds: peerSites.map { scenario[$0].name })
+            control.setPlaces(peerSites.count)
+        }
+        var lane = LaneConfiguration(site.tuning, ports: site.ports.count, peers: control.peerLimit)
+        lane.placesTaken = peers.count
         core = GatewayCore(
-            lane: LaneConfiguration(site.tuning, ports: site.ports.count, peers: peerSites.count), control: control,
+            lane: lane, control: control,
             random: SeededRandom(seed: seed), wallClock: ReplaySite.wallClock, at: .zero)
         for number in site.ports.indices { core.lane.handlePortState(PortIndex(number), isUp: true, captureDrops: 0) }
         for port in site.ports { writers.append(try CaptureWriter(path: "\(directory)/\(site.name).\(port.name).pcap")) }
@@ -82,7 +92,8 @@ final class ReplaySite {
                 if let site = ReplaySite.site(at: endpoint) { datagrams.append((site, bytes)) }
             case .resolve(let peer):
                 core.control.handleResolved(peer, to: [ReplaySite.endpoint(of: peerSites[peer.index])], at: now)
-            case .resolveSeed: break
+            case .resolveSeed(let seed):
+                core.control.handleSeedResolved(seed, to: [ReplaySite.endpoint(of: peerSites[seed])], at: now)
             case .log(let event): events.append(event)
             case .audit: break
             }
@@ -95,7 +106,7 @@ final class ReplaySite {
     private func takeTransmits() {
         for index in 0..<core.lane.transmits {
             let run = core.lane.transmit(at: index)
-            let to = peerSites[run.peer.index]
+            guard let to = ReplaySite.site(at: run.endpoint) else { continue }
             for start in stride(from: 0, to: run.byteCount, by: run.segmentSize) {
                 let end = min(start + run.segmentSize, run.byteCount)
                 let bytes = core.lane.transmitBytes(at: index).extracting(start..<end)

@@ -11,11 +11,14 @@ public struct LinkCharacter: Sendable, Hashable {
     public var lossMillionths: UInt32
     /// Octets of the longest IP packet.
     public var mtu: Int
+    /// When it carries nothing: what is sent from the beginning of a period to just before its end. Ascending.
+    public var cuts: [Range<Instant>]
 
-    public init(delay: Interval = .zero, lossMillionths: UInt32 = 0, mtu: Int = 1_500) {
+    public init(delay: Interval = .zero, lossMillionths: UInt32 = 0, mtu: Int = 1_500, cuts: [Range<Instant>] = []) {
         self.delay = delay
         self.lossMillionths = lossMillionths
         self.mtu = mtu
+        self.cuts = cuts
     }
 }
 
@@ -27,6 +30,8 @@ public struct LinkTally: Sendable, Hashable {
     public var lost: UInt64 = 0
     /// Longer than the MTU: not carried. Probes of a path's size are among them.
     public var tooLong: UInt64 = 0
+    /// Sent while there was no link.
+    public var cut: UInt64 = 0
     /// Sent and not arrived yet.
     public var underWay: UInt64 = 0
 }
@@ -82,6 +87,10 @@ public struct VirtualWire {
         let link = from * sites + to
         tallies[link].datagrams += 1
         tallies[link].bytes += UInt64(bytes.count)
+        if !characters[link].cuts.isEmpty, characters[link].cuts.contains(where: { $0.contains(now) }) {
+            tallies[link].cut += 1
+            return
+        }
         if bytes.count + VirtualWire.headerBytes > characters[link].mtu {
             tallies[link].tooLong += 1
             return

@@ -14,7 +14,7 @@ struct Causeway: AsyncParsableCommand {
         version: version,
         subcommands: [
             GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self,
-            MeshCommand.self,
+            MeshCommand.self, PeerCommand.self,
         ])
 
     @MainActor static func main() async {

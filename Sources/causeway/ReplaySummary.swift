@@ -39,6 +39,8 @@ struct ReplaySummary: Codable {
         var peers: [Peer]
         var macs: [MACsDocument.Entry]
         var multicast: Multicast
+        /// Absent in a replay without passes.
+        var ways: [Way]?
     }
 
     /// What a site knows of multicast.
@@ -86,6 +88,17 @@ struct ReplaySummary: Codable {
         var lost: UInt64
         var tooLong: UInt64
         var underWay: UInt64
+        /// Sent while there was no link; absent where that was nothing.
+        var cut: UInt64?
+    }
+
+    /// How one site is reached by another at the end.
+    struct Way: Codable {
+        var to: String
+        /// As `causeway show paths` has it.
+        var state: String
+        /// Names of sites, from the first hop to the site itself.
+        var hops: [String]
     }
 
     struct Event: Codable {
@@ -114,7 +127,8 @@ struct ReplaySummary: Codable {
         links = result.links.map {
             Link(
                 from: $0.from, to: $0.to, datagrams: $0.tally.datagrams, bytes: $0.tally.bytes, lost: $0.tally.lost,
-                tooLong: $0.tally.tooLong, underWay: $0.tally.underWay)
+                tooLong: $0.tally.tooLong, underWay: $0.tally.underWay,
+                cut: $0.tally.cut > 0 ? $0.tally.cut : nil)
         }
         snapshots = result.snapshots.map { moment in
             Moment(
@@ -146,7 +160,10 @@ struct ReplaySummary: Codable {
                 Peer(
                     name: $0.name, state: $0.state, handshakes: $0.handshakes, framesIn: $0.framesIn, framesOut: $0.framesOut)
             },
-            macs: MACsDocument(site.snapshot).macs, multicast: Multicast(site.snapshot))
+            macs: MACsDocument(site.snapshot).macs, multicast: Multicast(site.snapshot),
+            ways: site.snapshot.mesh?.authority == nil
+                ? nil
+                : PathsDocument(site.snapshot).ways.map { Way(to: $0.to, state: $0.state, hops: $0.hops) })
     }
 
     private static func seconds(_ interval: Interval) -> Double { Double(interval.nanoseconds / 1000) / 1_000_000 }
@@ -168,6 +185,7 @@ struct ReplaySummary: Codable {
             text += peersTable(summary.peers) + "\n"
             text += Tables.text(MACsDocument(site.snapshot)) + "\n"
             text += Tables.text(DropsDocument(site.snapshot)) + "\n"
+            if summary.ways != nil { text += Tables.text(PathsDocument(site.snapshot)) + "\n" }
             text += multicastText(site.snapshot)
         }
         for moment in result.snapshots {

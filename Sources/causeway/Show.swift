@@ -22,6 +22,9 @@ struct Show: ParsableCommand {
             routers   where multicast routers are, here and at other sites
             rules     what was ignored or refused in IGMP and MLD, by rule
             streams   what is sealed once for several sites, and whose streams are taken
+            mesh      the members of the mesh, the links between them, and what gossip has counted
+            paths     the way to each site, and what is carried here for others
+            passes    what each site may send and receive, and until when
             """)
 
     @Argument(help: "One of: \(ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")).")

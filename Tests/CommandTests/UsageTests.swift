@@ -8,7 +8,7 @@ import Testing
 struct UsageTests {
     private let place = Workplace()
 
-    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "why", "replay", "mesh"])
+    @Test(arguments: ["", "genkey", "pubkey", "check", "run", "show", "why", "replay", "mesh", "peer"])
     func helpEverywhere(command: String) throws {
         for flag in ["--help", "-h"] {
             let run = command.isEmpty ? try place.run(flag) : try place.run(command, flag)
@@ -89,7 +89,10 @@ struct UsageTests {
         }
     }
 
-    @Test(arguments: ["status", "peers", "ports", "macs", "drops", "groups", "queriers", "routers", "rules", "streams"])
+    @Test(arguments: [
+        "status", "peers", "ports", "macs", "drops", "groups", "queriers", "routers", "rules", "streams", "mesh",
+        "paths", "passes",
+    ])
     func showWithoutAGateway(topic: String) throws {
         let socket = "\(place.path)/none.sock"
         for more in [[], ["--json"]] {

@@ -63,6 +63,8 @@ struct SiteSetup {
     var classes = ClassSettings()
     /// Bits a second to other sites.
     var rates: [Int: UInt64] = [:]
+    /// Places for peers that are named later.
+    var places = 0
     /// Of a member with a pass; `peers` are then none, unless they are given.
     var mesh: MeshSetup?
     /// Of each further copy that leaves it, against a relay's delay.
@@ -157,6 +159,8 @@ final class VirtualSite {
     let identity: KeyPair
     /// Sites by this site's peer number.
     let peers: [Int]
+    /// Sites by the numbers of peers that were named since the start.
+    var named: [PeerIndex: Int] = [:]
     var endpoint: Endpoint
     /// Behind a NAT: the address that it forwards for good, and that names lead to. What the site sends comes from `endpoint`.
     var forwarded: Endpoint?
@@ -260,6 +264,7 @@ final class VirtualMesh {
             control.setPlaces(peers.count + mesh.places)
             control.copyCost = setup.copyCost
         }
+        if setup.mesh == nil { control.setPlaces(peers.count + setup.places) }
         var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: control.peerLimit)
         lane.placesTaken = peers.count
         lane.backends = setup.backends
@@ -416,7 +421,8 @@ final class VirtualMesh {
             case .datagram(let bytes, let endpoint): site.outgoing.append((endpoint, bytes, 0))
             case .resolve(let peer):
                 site.resolves += 1
-                let other = site.peers[peer.index]
+                // One that is just being added is the next named.
+                guard let other = peer.index < site.peers.count ? site.peers[peer.index] : site.named[peer] else { continue }
                 let found = sites.count > other && site.resolverWorks ? [sites[other].forwarded ?? sites[other].endpoint] : []
                 let home = VirtualSite.home(other)
                 site.core.control.handleResolved(

@@ -3,6 +3,7 @@
 import Basics
 import Buffers
 import Gateway
+import Settings
 import Testing
 import Tunnels
 
@@ -31,6 +32,21 @@ import Tunnels
     func whySurvivesTheWay(question: WhyQuestion, line: String) {
         #expect(OperatorRequest.why(question).line == line)
         #expect(OperatorRequest(line: line) == .why(question))
+    }
+
+    @Test func peersSurviveTheWay() throws {
+        let key = Base64.encode(Array(repeating: 7, count: 32))
+        let lines = [
+            "peer add nyc \(key) nyc.example:7117 192.0.2.1:7118\n", "peer add nyc \(key)\n", "peer add hub - 192.0.2.1:7117\n",
+            "peer remove nyc\n",
+        ]
+        for line in lines { #expect(OperatorRequest(line: line)?.line == line) }
+        let order = try PeerOrder(name: "hub", key: "-", addresses: ["192.0.2.1:7117"])
+        #expect(OperatorRequest(line: lines[2]) == .addPeer(order))
+        for line in [
+            "peer", "peer add", "peer add nyc", "peer add hub -", "peer add NYC \(key)", "peer add nyc key a:1", "peer remove",
+            "peer remove a b", "peer add nyc \(key) nowhere",
+        ] { #expect(OperatorRequest(line: line) == nil, "\(line)") }
     }
 
     @Test(arguments: [
