@@ -410,7 +410,7 @@ extension ControlCore {
 
     /// Tells what a link is like, if that is news.
     mutating func tellLink(_ index: Int, _ site: SiteID, _ now: Instant) {
-        mesh?.meters[site]?.handleSuspect(peers[index].path.isSuspect)
+        mesh?.meters[site]?.handleSuspect(peers[index].path.isDoubted)
         if let measure = mesh?.meters[site]?.pollMeasure(at: now) { mesh?.gossip.set(.link(site), .link(measure), at: now) }
     }
 

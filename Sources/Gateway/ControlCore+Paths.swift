@@ -83,9 +83,12 @@ extension ControlCore {
     mutating func handleSign(_ index: Int, _ now: Instant) {
         let before = peers[index].path.monitor.heard
         noteHeard(index)
-        guard peers[index].path.isSuspect, peers[index].path.monitor.heard > before else { return }
+        guard peers[index].path.isDoubted || peers[index].path.isSuspect, peers[index].path.monitor.heard > before else { return }
+        let wasSuspect = peers[index].path.isSuspect
         peers[index].path.isSuspect = false
+        peers[index].path.isDoubted = false
         noteDoubt(index, now)
+        guard wasSuspect else { return }
         peers[index].path.search.handleDoubt(at: now)
         guard let suppressed = peers[index].recoveredLimiter.admit(at: now) else { return }
         let silence = peers[index].path.monitor.heard - before
@@ -112,9 +115,13 @@ extension ControlCore {
         guard peers[index].isUp, peers[index].isDirect else { return }
         handleSign(index, now)
         switch peers[index].path.monitor.verdict(at: now) {
+        case .alive where !peers[index].path.isDoubted && peers[index].path.monitor.isDoubtful(at: now):
+            peers[index].path.isDoubted = true
+            noteDoubt(index, now)
         case .alive: break
         case .suspect where !peers[index].path.isSuspect:
             peers[index].path.isSuspect = true
+            peers[index].path.isDoubted = true
             noteDoubt(index, now)
             guard let suppressed = peers[index].suspectLimiter.admit(at: now) else { break }
             let silence = now - peers[index].path.monitor.heard

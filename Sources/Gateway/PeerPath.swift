@@ -22,6 +22,8 @@ struct PeerPath: Sendable {
     var monitor: PathMonitor
     var search: PathMTUSearch
     var isSuspect = false
+    /// A part of the way to suspect: ways of members avoid it already.
+    var isDoubted = false
     /// The next probe's.
     private(set) var number: UInt32
     /// Numbers from here on are of probes that others carry, and from `tryNumbers` on of those whose answers measure nothing.
@@ -47,6 +49,7 @@ struct PeerPath: Sendable {
 
     mutating func restart(at now: Instant) {
         isSuspect = false
+        isDoubted = false
         monitor.restart(at: now)
         search.restart(at: now)
         // The lanes have begun anew themselves, or are about to be told.
@@ -58,6 +61,7 @@ struct PeerPath: Sendable {
 
     mutating func stop() {
         isSuspect = false
+        isDoubted = false
         search.stop()
     }
 

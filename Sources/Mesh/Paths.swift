@@ -113,7 +113,7 @@ extension Topology {
 public struct Paths: Sendable {
     /// Links that a datagram crosses at most.
     public static let hopLimit = 8
-    /// Another path must be cheaper by this many microseconds, and by an eighth.
+    /// Another path must be cheaper by an eighth, and if it has no fewer hops by this many microseconds.
     static let leastGain: UInt64 = 500
 
     public let source: SiteID
@@ -142,7 +142,9 @@ public struct Paths: Sendable {
                 continue
             }
             let isNewInDoubt = topology.cost(of: new, from: source)?.isSuspect ?? true
-            let isBetter = new.cost + max(held.0.cost / 8, Paths.leastGain) < held.0.cost
+            // Where all are near each other nothing is ever cheaper by so much, and still nobody is to carry for nothing.
+            let leastGain = new.hops.count < held.1.hops.count ? 0 : Paths.leastGain
+            let isBetter = new.cost + max(held.0.cost / 8, leastGain) < held.0.cost
             let leavesDoubt = held.0.isSuspect && !isNewInDoubt
             if new.hops != held.1.hops && (isBetter || leavesDoubt) {
                 paths[site] = new

@@ -120,6 +120,9 @@ public struct PathMonitor: Sendable {
         return silence >= down ? .down : silence >= suspect ? .suspect : .alive
     }
 
+    /// Whether another way is the better bet: two probes in a row were not answered, and the third is due.
+    public func isDoubtful(at now: Instant) -> Bool { silence(at: now) >= interval * 3 }
+
     private func silence(at now: Instant) -> Interval { now - max(heard, listening) }
 
     public func isProbeDue(at now: Instant) -> Bool { probeDue <= now }

@@ -1,4 +1,5 @@
 """Members that do not reach each other are reached through others, unopened; when a way fails, another is found."""
+import collections
 import itertools
 import statistics
 import time
@@ -65,31 +66,30 @@ def test_the_ends_of_a_chain_of_five_reach_each_other_through_the_rest(make_lab)
         assert len({without_hops(octets) for octets in went}) == len(went), "a datagram was forwarded twice"
 
 
-def through(gateway, name):
-    """Who carries to a peer, one alone."""
-    carriers = wait_for(f"{gateway.name} reaches {name} through another", lambda: ways(gateway).get(name))
-    assert len(carriers) == 1, carriers
-    return int(carriers[0].removeprefix("s"))
+def first_hops(lab, seconds=0.4):
+    """Where site 1's gateway sends the feed: the sites that get at least ten of its datagrams in so many seconds."""
+    with Sniffer(lab, lab.gw(1), "wan0") as wan:
+        seen = collections.Counter(one.to for one in sealed(wan.frames(seconds)) if one.source == 1 and len(one.octets) > 200)
+    return {site for site, count in seen.items() if count >= 10}
 
 
-def carries(lab, wan, carrier, seconds=0.5):
-    """How many datagrams of streams it passes on to site 3."""
-    return sum((one.source, one.to) == (carrier, 3) and is_routed(one.octets) and hops(one.octets) < HOP_LIMIT
-               for one in sealed(wan.frames(seconds)))
+def wait_first_hop(lab, sites, seconds=40):
+    """The one site that the feed goes to first, once it is one of these. Round trips that were measured on a busy machine may lead
+    it astray for some time: links tell what they are like every ten seconds at most."""
+    wait_for(f"the feed goes to one of {sites}", lambda: len(found := first_hops(lab)) == 1 and found <= sites, seconds, every=0)
+    return first_hops(lab, 0.2).pop()
 
 
 def loss_when_the_carrier_dies(lab):
     """Site 1's feed goes to site 3 by way of 2 or 4, whose gateway is killed: (seconds missing, longest silence)."""
     with Feed(lab, 1, GROUP, every=EVERY), Watch(lab, 3) as watch:
         watch.first(GROUP, seconds=10)
-        watch.arrivals(GROUP, 1.0)
-        carrier = through(lab.gateways[1], "s3")
-        with Sniffer(lab, lab.gw(carrier), "wan0") as wan:
-            assert carries(lab, wan, carrier), f"s{carrier} does not carry"
+        carrier = wait_first_hop(lab, {2, 4})
+        last = watch.arrivals(GROUP, 0.1)[-1:]      # what is missing counts from here
         lab.gateways[carrier].kill()
-        arrivals = watch.arrivals(GROUP, 3.0)
-        assert len(arrivals) > 100, f"{len(arrivals)} datagrams after the carrier s{carrier} was killed"
-        assert through(lab.gateways[1], "s3") == 6 - carrier
+        arrivals = last + watch.arrivals(GROUP, 4.0)
+        assert len(arrivals) > 500, f"{len(arrivals)} datagrams after the carrier s{carrier} was killed"
+        assert first_hops(lab) == {6 - carrier}
     return carrier, *counted_loss(arrivals, EVERY)
 
 
@@ -118,7 +118,7 @@ def test_a_carrier_is_killed_and_liveness_is_fast(make_lab):
             lab.gateways[carrier].start()
             wait_all_up(lab.gateways.values())
             wait_wish(lab.gateways[1], "s3", GROUP, seconds=10)
-    print("missing:", [f"{one * 1000:.0f} ms" for one in missing])
+    print("carriers killed with fast liveness:", [f"{one * 1000:.0f} ms are missing" for one in missing])
     assert statistics.median(missing) < 0.2
 
 
@@ -135,27 +135,21 @@ def triangle(make_lab):
 def test_a_link_dies_and_comes_back_with_a_feed_running(triangle):
     """Less than a second is missing when it dies, nothing when it is back; and nothing comes twice."""
     lab = triangle
-    near, far = lab.gateways[1], lab.gateways[2]
+    near = lab.gateways[1]
     with Feed(lab, 1, GROUP, every=EVERY), Watch(lab, 2) as watch:
         watch.first(GROUP)
-        watch.arrivals(GROUP, 2.0)
+        wait_first_hop(lab, {2})
+        last = watch.arrivals(GROUP, 0.1)[-1:]      # what is missing counts from here
         lab.cut((1, 2))
-        arrivals = watch.arrivals(GROUP, 5.0)
+        arrivals = last + watch.arrivals(GROUP, 5.0)
         missing, silence = counted_loss(arrivals, EVERY)
         print(f"the link died: {missing * 1000:.0f} ms are missing, {silence * 1000:.0f} ms of silence")
-        assert ways(near).get("s2") == ("s3",), ways(near)
+        assert first_hops(lab) == {3} and ways(near).get("s2") == ("s3",)
         assert near.peers()["s2"] == "up"
-        with Sniffer(lab, lab.gw(1), "wan0") as wan:
-            assert {one.to for one in sealed(wan.frames(seconds=0.5)) if one.source == 1 and len(one.octets) > 200} == {3}
-        watch.arrivals(GROUP, 0.05)
+        last = watch.arrivals(GROUP, 0.1)[-1:]
         lab.heal((1, 2))
-        back = []
-        wait_for("both are reached themselves again", seconds=20, every=0, condition=lambda: (
-            back.extend(watch.arrivals(GROUP, 0.3)) or ways(near).get("s2") == () == ways(far).get("s1")))
-        back += watch.arrivals(GROUP, 2.0)
-        assert counted_loss(back, EVERY)[0] == 0, "something is lost on the way back to the link"
-        watch.arrivals(GROUP, 0.05)
-        with Sniffer(lab, lab.gw(1), "wan0") as wan:
-            assert {one.to for one in sealed(wan.frames(seconds=0.5)) if one.source == 1 and len(one.octets) > 200} == {2}
-    assert "is reached itself again" in near.log()
+        wait_first_hop(lab, {2})
+        back = last + watch.arrivals(GROUP, 2.0)
+        assert len(back) > 300 and counted_loss(back, EVERY)[0] == 0, "something is lost on the way back to the link"
+    assert "peer s2 is reached itself again" in near.log()
     assert missing < 1 and silence < 1.2

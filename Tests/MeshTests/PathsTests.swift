@@ -98,6 +98,11 @@ import Testing
         var alone = Paths(source: name(0))
         #expect(alone.update(direct(4, suspect: [0], via: false)) == [name(2)] && alone.nextHop(to: name(2)) == name(2))
         #expect(paths.update(direct(4, suspect: [0])) == [name(2)] && paths.nextHop(to: name(2)) == name(1))
+        // Between near sites nothing is cheaper by 500 microseconds: a path of fewer hops needs the eighth alone.
+        var near = Paths(source: name(0))
+        #expect(near.update(graph(3, [(0, 1, 0), (1, 2, 0)], relays: [1])) == [name(1), name(2)])
+        #expect(near.update(graph(3, [(0, 2, 0), (0, 1, 0), (1, 2, 0)], relays: [1])) == [name(2)])
+        #expect(near.nextHop(to: name(2)) == name(2))
         // A relay that loses its pass carries no longer.
         #expect(paths.update(graph(3, [(0, 2, 4), (0, 1, 4), (1, 2, 4)], relays: [])) == [name(2)])
         #expect(paths.update(graph(3, [(0, 1, 4)], relays: [1])) == [name(2)] && paths.path(to: name(2)) == nil)
