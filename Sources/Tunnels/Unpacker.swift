@@ -286,7 +286,8 @@ public struct Reassembler: ~Copyable {
         var count = 0
         var counter = first
         joinedMark = 0
-        while counter <= last {
+        // Counters from anywhere: no stream has the last one, and still nothing here may go on for ever if one came.
+        while true {
             let slot = Int(counter % UInt64(Reassembler.slots))
             let isTail = counter == first
             joinedMark = max(joinedMark, pieces[slot].mark)
@@ -296,9 +297,9 @@ public struct Reassembler: ~Copyable {
             count &+= part
             if isTail { pieces[slot].tailCount = 0 } else { pieces[slot].headCount = 0 }
             if !pieces[slot].isWaiting { waiting &-= 1 }
+            if counter == last { return count }
             counter &+= 1
         }
-        return count
     }
 }
 

@@ -204,6 +204,27 @@ import Testing
     }
 
     /// The same for one in the middle, of which only the announced rest is wrong.
+    /// A record over the end of the counters, which no replay window lets through: it is joined, or not, and that is all.
+    @Test func acrossTheEndOfTheCounters() {
+        var reassembler = Reassembler(datagramSize: 200)
+        reassembler.open()
+        func take(_ text: [UInt8], _ counter: UInt64) -> [Int] {
+            text.withRawSpan { text in
+                guard var cursor = reassembler.begin(text, stream: 1, counter: counter, at: .zero) else { return [] }
+                while case .record = reassembler.next(&cursor, text, stream: 1, counter: counter, at: .zero) {}
+                var joined: [Int] = []
+                while joined.count < 5, let (_, count) = reassembler.join(stream: 1, counter: counter, at: .zero) {
+                    joined.append(count)
+                }
+                return joined
+            }
+        }
+        #expect(take([0, 0, 0x00, 0x06, 1, 2, 3], .max) == [])
+        #expect(take([0, 3, 4, 5, 6], 0) == [6])
+        let isWaiting = reassembler.isWaiting
+        #expect(!isWaiting)
+    }
+
     @Test(arguments: [4, 5, 6, 7, 100] as [UInt8])
     func middlesThatDoNotFit(_ rest: UInt8) throws {
         let other = try UnpackingEnd()

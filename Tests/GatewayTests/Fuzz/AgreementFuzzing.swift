@@ -106,7 +106,7 @@ private struct AgreementBench: ~Copyable {
 
     /// Whatever was said: when it is over, and what counts as a flood has drained, a peer with a later clock comes up.
     mutating func finish() {
-        pass(.seconds(200))
+        pass(.seconds(45))
         newestTimestamp = AgreementBench.wallClock + 1 << 62
         let before = core.control.snapshot(of: PeerIndex(0)).handshakes
         for _ in 0..<3 where core.control.snapshot(of: PeerIndex(0)).handshakes == before {
