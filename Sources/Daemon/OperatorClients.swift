@@ -59,7 +59,8 @@ struct OperatorClients: ~Copyable {
                 requests.append((client.number, request))
             } else {
                 let topics = ShowTopic.allCases.map(\.rawValue).joined(separator: ", ")
-                let forms = "'show' and one of \(topics), or 'why', group, source, VLAN and site, or 'revoke' and a revocation, "
+                let forms =
+                    "'show' and one of \(topics), or 'why', group, source, VLAN and site, or 'revoke' and a revocation, "
                     + "or 'peer add', name, key and addresses, or 'peer remove' and a name"
                 client.answer = Data("{\"error\":\"a request is \(forms)\"}\n".utf8)
             }
