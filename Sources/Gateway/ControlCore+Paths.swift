@@ -22,6 +22,8 @@ extension ControlCore {
     mutating func handleReply(_ index: Int, _ number: UInt32, after sample: Interval, _ now: Instant) {
         guard index < peers.count, number < PeerPath.tryNumbers else { return }
         if number >= PeerPath.relayNumbers {
+            // The way there carries, whichever way the reply came.
+            peers[index].relayPath.monitor.handleHeard(at: now)
             peers[index].relayPath.monitor.handleReply(to: number, after: sample)
             if peers[index].relayPath.monitor.roundTrip != nil {
                 peers[index].relayPath.search.patience = peers[index].relayPath.monitor.patience

@@ -47,6 +47,10 @@ struct StreamControl: Sendable {
     var lanesDue = Instant.distantFuture
     /// By group, of streams that are in use or will be.
     var trees: [Int: GroupTree] = [:]
+    /// Those that are used while the group's next is opened.
+    var formerTrees: [Int: GroupTree] = [:]
+    /// First hops that are still to be told that a stream does not come their way, in order.
+    var closings: [(due: Instant, stream: UInt32, hops: [Int])] = []
 
     init(_ configuration: ControlConfiguration) {
         book = AudienceBook(groups: configuration.groups, rekeyTime: configuration.rekeyTime)
@@ -176,7 +180,7 @@ extension ControlCore {
         case .install(let group, let audience, let stream, let cipher, let key):
             useStream(group, audience, stream, cipher, key, now)
         case .remove(let group):
-            closeTree(group)
+            closeTree(group, now)
             command(.removeGroup(group))
         case .gone(let peer, let stream):
             // One that is down has forgotten it.

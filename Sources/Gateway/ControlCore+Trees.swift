@@ -37,17 +37,21 @@ struct GroupTree: Sendable {
 
 extension ControlCore {
     private static let treePatience = Interval.seconds(2)
+    /// What was under way on a way that is left is still passed on for so long.
+    private static let treeGrace = Interval.seconds(5)
 
     /// All members have the key of a stream: it is used at once, or when its tree is open.
     mutating func useStream(
         _ group: Int, _ audience: PeerSet, _ stream: UInt32, _ cipher: Cipher, _ key: SecretBytes, _ now: Instant
     ) {
-        closeTree(group)
         let members = audience.members.map(\.index)
         if mesh == nil || (configuration.copyCost == .zero && members.allSatisfy { isReachedItself($0) }) {
+            closeTree(group, now)
             streams.trees[group] = GroupTree(audience: audience, stream: stream, firstHops: members, isReady: true)
             return installGroup(group, audience, stream, cipher, key)
         }
+        // The one before is used until this one's tree is open.
+        if let old = streams.trees[group], old.pending == nil { streams.formerTrees[group] = old }
         streams.trees[group] = GroupTree(
             audience: audience, stream: stream, firstHops: [], isReady: false,
             pending: GroupTree.Pending(cipher: cipher, key: key))
@@ -91,7 +95,8 @@ extension ControlCore {
         let others = members.filter { peers[$0].site == nil }
         streams.trees[group]?.tree = tree
         streams.trees[group]?.sequence = sequence
-        streams.trees[group]?.waiting = Set(hops)
+        // A suspect one is sent to, and not waited for.
+        streams.trees[group]?.waiting = Set(hops.filter { !peers[$0].path.isSuspect })
         streams.trees[group]?.isReady = false
         streams.trees[group]?.nextHops = hops + others
         for (hop, part) in zip(hops, announcements) {
@@ -100,6 +105,7 @@ extension ControlCore {
                 stream: old.stream, sequence: sequence, isPair: false, lanes: UInt8(mailboxes.count), origin: own, tree: part)
             mesh?.relays.tell(.open(opening), to: hop)
         }
+        if streams.trees[group]?.waiting.isEmpty == true { useTree(group, now) }
     }
 
     /// A first hop has answered. False where the stream is none of ours.
@@ -115,7 +121,13 @@ extension ControlCore {
             return true
         }
         streams.trees[group]?.waiting.remove(index)
-        guard streams.trees[group]?.waiting.isEmpty == true, !tree.isReady else { return true }
+        if streams.trees[group]?.waiting.isEmpty == true && !tree.isReady { useTree(group, now) }
+        return true
+    }
+
+    /// All first hops take it, as far as they can be heard.
+    private mutating func useTree(_ group: Int, _ now: Instant) {
+        guard let tree = streams.trees[group] else { return }
         let (old, new) = (tree.firstHops, tree.nextHops)
         streams.trees[group]?.isReady = true
         streams.trees[group]?.retryDue = .distantFuture
@@ -126,19 +138,32 @@ extension ControlCore {
         } else {
             command(.setFirstHops(group: group, hops(of: group)))
         }
-        if let own = mesh?.gossip.site {
-            for hop in old where !new.contains(hop) && peers[hop].isUp && peers[hop].site != nil {
-                mesh?.relays.tell(.close(stream: stream, origin: own), to: hop)
-            }
-        }
-        return true
+        streams.closings.append((now + ControlCore.treeGrace, tree.stream, old.filter { !new.contains($0) }))
+        if let former = streams.formerTrees.removeValue(forKey: group) { close(former, now) }
     }
 
-    /// The stream is not used any longer.
-    mutating func closeTree(_ group: Int) {
-        guard let old = streams.trees.removeValue(forKey: group), old.tree != nil, let own = mesh?.gossip.site else { return }
-        for hop in Set(old.firstHops + old.nextHops).sorted() where peers[hop].isUp && peers[hop].site != nil {
-            mesh?.relays.tell(.close(stream: old.stream, origin: own), to: hop)
+    /// The group's stream is not used any longer.
+    mutating func closeTree(_ group: Int, _ now: Instant) {
+        for old in [streams.trees.removeValue(forKey: group), streams.formerTrees.removeValue(forKey: group)] {
+            if let old { close(old, now) }
+        }
+    }
+
+    private mutating func close(_ old: GroupTree, _ now: Instant) {
+        guard old.tree != nil else { return }
+        streams.closings.append((now + ControlCore.treeGrace, old.stream, Set(old.firstHops + old.nextHops).sorted()))
+    }
+
+    /// Tells of ways that were left a while ago.
+    private mutating func sayClosings(_ now: Instant) {
+        guard let own = mesh?.gossip.site else { return streams.closings.removeAll() }
+        while let (due, stream, hops) = streams.closings.first, due <= now {
+            streams.closings.removeFirst()
+            for hop in hops where peers[hop].isUp && peers[hop].site != nil {
+                // It may be one of the way's again.
+                let isUsed = streams.trees.values.contains { $0.stream == stream && $0.firstHops.contains(hop) }
+                if !isUsed { mesh?.relays.tell(.close(stream: stream, origin: own), to: hop) }
+            }
         }
     }
 
@@ -151,13 +176,14 @@ extension ControlCore {
     }
 
     mutating func handleTreeTimeout(_ now: Instant) {
+        sayClosings(now)
         for group in streams.trees.keys.sorted() {
             if let tree = streams.trees[group], !tree.isReady, tree.retryDue <= now { openTree(group, now) }
         }
     }
 
     var treeTimeout: Instant {
-        streams.trees.values.reduce(.distantFuture) { $1.isReady ? $0 : min($0, $1.retryDue) }
+        streams.trees.values.reduce(streams.closings.first?.due ?? .distantFuture) { $1.isReady ? $0 : min($0, $1.retryDue) }
     }
 
     private func stands(_ group: GroupTree) -> Bool {

@@ -192,7 +192,10 @@ extension LaneCore {
             noteProbeLosses(peer, probe.losses)
             // One that says that it is longer than it is confirms nothing.
             let isWhole = datagram &+ SealedLayout.overhead >= Int(probe.size)
-            if isWhole && bridge.links[peer.index].hasSender { probes.answer(probe, to: peer, isRouted: cameRouted) }
+            if isWhole && bridge.links[peer.index].hasSender {
+                // Whom nobody carries to is answered where it is, whichever way it asked.
+                probes.answer(probe, to: peer, isRouted: cameRouted && bridge.links[peer.index].via >= 0)
+            }
         case .reply:
             guard let sent = probes.takeStamp(peer, probe.number) else { return }
             report(.probeAnswered(peer, number: probe.number, after: now - sent))

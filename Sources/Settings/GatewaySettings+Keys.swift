@@ -208,6 +208,7 @@ struct MeshDraft: Sendable {
     var stateFile: String?
     var addresses: [PeerAddress] = []
     var siteLimit = MeshSettings.defaultSiteLimit
+    var copyCost = Interval.zero
 }
 
 struct PortDraft: Sendable {

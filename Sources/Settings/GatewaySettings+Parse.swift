@@ -95,7 +95,8 @@ private struct GatewayCheck {
         return MeshSettings(
             authority: authority.bytes, passFile: resolved(pass),
             stateFile: draft.mesh.stateFile.map(resolved) ?? "/var/lib/causeway/\(site).mesh",
-            addresses: draft.mesh.addresses.compactMap(\.endpoint), siteLimit: draft.mesh.siteLimit, seeds: seeds)
+            addresses: draft.mesh.addresses.compactMap(\.endpoint), siteLimit: draft.mesh.siteLimit,
+            copyCost: draft.mesh.copyCost, seeds: seeds)
     }
 
     /// Complete if there are no diagnostics: every required key is then there.
@@ -213,7 +214,7 @@ private struct GatewayCheck {
     /// Keys that mean something in a mesh only, as far as they are there.
     private var meshKeys: [String] {
         reading.matches.filter { $0.outcome == .applied }.map(\.pattern)
-            .filter { ["pass.file", "mesh.state", "mesh.address", "mesh.sites"].contains($0) }
+            .filter { ["pass.file", "mesh.address"].contains($0) }
     }
 
     private mutating func checkTuning() {

@@ -308,7 +308,8 @@ struct TreeTests {
         let uplink = bytes(mesh, from: 0, to: 1, since: began)
         // A frame of 1,042 octets, once, and what sealing adds.
         #expect(uplink > 200 * 1_042 && uplink < 200 * 1_042 * 115 / 100, "\(uplink) octets")
-        #expect(bytes(mesh, from: 1, to: 2, since: began) > 200 * 1_042 && bytes(mesh, from: 1, to: 3, since: began) > 200 * 1_042)
+        #expect(
+            bytes(mesh, from: 1, to: 2, since: began) > 200 * 1_042 && bytes(mesh, from: 1, to: 3, since: began) > 200 * 1_042)
     }
 
     /// All are reached, but copies have a price: one relay makes them.

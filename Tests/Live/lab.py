@@ -8,6 +8,7 @@ Everything that waits is bounded. Sockets are opened inside a namespace by the t
 """
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import re
@@ -88,6 +89,7 @@ class Lab:
         self._prefix = f"{PREFIX}{os.getpid()}-{Lab.made}-"
         self._namespaces = []
         self._processes = []
+        self._cuts = set()
         self.directory = tempfile.mkdtemp(prefix="cwt-", dir="/tmp")
         Lab.live.append(self)
         try:
@@ -208,6 +210,29 @@ class Lab:
     def socket(self, namespace, *kind):
         with inside(namespace):
             return socket.socket(*kind)
+
+    # The WAN's links
+
+    def cut(self, *pairs):
+        """Nothing crosses the WAN between the two sites of each pair, either way; what they send otherwise does."""
+        self._cuts |= {frozenset(pair) for pair in pairs}
+        self._apply_cuts()
+
+    def heal(self, *pairs):
+        """Undoes `cut` for these pairs; without any, for all."""
+        self._cuts -= {frozenset(pair) for pair in pairs} if pairs else set(self._cuts)
+        self._apply_cuts()
+
+    def _apply_cuts(self):
+        """The whole table at once: there is no moment at which a link that stays cut carries."""
+        rules = [f"add rule bridge lab cuts iifname w{a} oifname w{b} drop"
+                 for a, b in itertools.chain.from_iterable(itertools.permutations(pair) for pair in self._cuts)]
+        text = "\n".join(["add table bridge lab", "delete table bridge lab", "add table bridge lab",
+                          "add chain bridge lab cuts { type filter hook forward priority 0 ; }", *rules]) + "\n"
+        path = os.path.join(self.directory, "cuts.nft")
+        with open(path, "w") as file:
+            file.write(text)
+        self.exec(self.wan, "nft", "-f", path)
 
     # Gateways
 

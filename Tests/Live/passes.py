@@ -1,5 +1,7 @@
 """Meshes whose members have passes."""
+import itertools
 import os
+import re
 
 from lab import BINARY, Gateway, run, wait_for
 
@@ -51,6 +53,21 @@ def passes(lab, authority=None, seeds=lambda site: [] if site == 1 else [1], opt
             gateway.start()
         wait_mesh(lab.gateways.values())
     return authority
+
+
+def cut_to(lab, links):
+    """Only these pairs of sites reach each other over the WAN. Before the gateways start."""
+    wanted = {frozenset(link) for link in links}
+    lab.cut(*(pair for pair in itertools.combinations(lab.sites, 2) if frozenset(pair) not in wanted))
+
+
+def ways(gateway):
+    """{peer: the names of those that carry to it, last told}; () for one that is reached itself again."""
+    found = {}
+    for line in gateway.log().splitlines():
+        if match := re.search(r"peer (\S+) is reached (?:through (.*)|itself again)$", line):
+            found[match.group(1)] = tuple(match.group(2).split(", ")) if match.group(2) else ()
+    return found
 
 
 def wait_mesh(gateways, seconds=15.0):

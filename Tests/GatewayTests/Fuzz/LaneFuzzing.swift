@@ -155,7 +155,8 @@ private struct LaneBench: ~Copyable {
         switch choice >> 3 & 7 {
         case 0:
             _ = commands.push(
-                .probe(LaneBench.peer, number: UInt32(reader.byte()), size: UInt16(reader.word()), losses: reader.byte(),
+                .probe(
+                    LaneBench.peer, number: UInt32(reader.byte()), size: UInt16(reader.word()), losses: reader.byte(),
                     isRouted: reader.byte() & 1 != 0))
         case 1: _ = commands.push(.setPath(LaneBench.peer, size: UInt16(reader.word())))
         case 2: _ = commands.push(.move(LaneBench.peer, to: LaneBench.place(reader.byte())))
