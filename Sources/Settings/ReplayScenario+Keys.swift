@@ -43,16 +43,16 @@ extension ReplayScenario {
             "site.SITE.port.PORT.offset", .duration(.zero ... .seconds(1_000_000)), .byDefault("\(Interval.zero)"),
             "How much later than the alignment says the capture begins."
         ) { $0.capturePorts[$1[0], default: [:]][$1[1], default: ScenarioPort(name: $1[1])].offset = $2 },
-        SettingKey("site.SITE.pass.relay", .boolean, .byDefault("on"), "Whether the site may carry for others.") {
+        SettingKey("site.SITE.pass.relay", .boolean, .optional(example: "off"), "Whether the site may carry for others.") {
             $0.passes[$1[0], default: ScenarioPass()].mayRelay = $2
         },
-        SettingKey("site.SITE.pass.send", .passGroups, .byDefault("any"), "What its pass says that it may send.") {
+        SettingKey("site.SITE.pass.send", .passGroups, .optional(example: "239.1.0.0/16"), "What its pass says that it may send.") {
             $0.passes[$1[0], default: ScenarioPass()].send = $2
         },
-        SettingKey("site.SITE.pass.receive", .passGroups, .byDefault("any"), "What its pass says that it may receive.") {
+        SettingKey("site.SITE.pass.receive", .passGroups, .optional(example: "none"), "What its pass says that it may receive.") {
             $0.passes[$1[0], default: ScenarioPass()].receive = $2
         },
-        SettingKey("site.SITE.pass.vlans", .passVLANs, .byDefault("any"), "The VLANs that its pass names.") {
+        SettingKey("site.SITE.pass.vlans", .passVLANs, .optional(example: "10, 20"), "The VLANs that its pass names.") {
             $0.passes[$1[0], default: ScenarioPass()].vlans = $2
         },
     ]

@@ -21,7 +21,7 @@ struct PeerTests {
         let mistakes = [
             (["add", "NYC", key], "did you mean nyc?"), (["add", "nyc", "short"], "not a public key"),
             (["add", "hub", "-"], "give its address"), (["add", "nyc", key, "nowhere"], "nowhere"), (["add", "nyc"], "key"),
-            (["remove"], "name"), (["frobnicate"], ""),
+            (["remove"], "name"), (["frobnicate"], "frobnicate"),
         ]
         for (words, hint) in mistakes {
             let run = try place.start(["peer"] + words)

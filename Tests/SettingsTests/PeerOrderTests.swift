@@ -17,11 +17,14 @@ import Testing
         #expect(PeerOrder(line: "hub - 192.0.2.1:7117").map { $0.key } == .some(nil))
     }
 
-    @Test(arguments: [
+    private static let mistakes: [(String, String, [String], String)] = [
         ("NYC", "-", ["a:1"], "did you mean nyc?"), ("nyc", "xyz", [], "not a public key"),
-        ("nyc", "-", [], "give its address"), ("nyc", "-", ["a"], ""), ("", "-", ["a:1"], "empty name"),
-        ("nyc", "-", (0..<9).map { "a:\($0 + 1)" }, "more than 8 addresses"), ("nyc", "-", ["a:1", "a:1"], "listed twice"),
-    ])
+        ("nyc", "-", [], "give its address"), ("nyc", "-", ["a"], "has no port"), ("", "-", ["a:1"], "empty name"),
+        ("nyc", "-", ["a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7", "a:8", "a:9"], "more than 8 addresses"),
+        ("nyc", "-", ["a:1", "a:1"], "listed twice"),
+    ]
+
+    @Test(arguments: mistakes)
     func mistakesAreSaid(name: String, key: String, addresses: [String], words: String) {
         #expect(throws: PeerOrder.Mistake.self) { try PeerOrder(name: name, key: key, addresses: addresses) }
         do throws(PeerOrder.Mistake) { _ = try PeerOrder(name: name, key: key, addresses: addresses) } catch {
@@ -29,7 +32,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "nyc", "nyc -", "nyc nothing", "- - a:1"])
+    @Test(arguments: ["", "nyc", "nyc -", "nyc nothing", "NYC - a:1"])
     func whatIsNoOrder(line: String) { #expect(PeerOrder(line: line) == nil) }
 
     @Test func theFileIsNamedInTheConfiguration() {

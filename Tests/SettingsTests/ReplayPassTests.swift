@@ -53,19 +53,21 @@ import Testing
         #expect(scenario("sites = a, b\nlink.a-b.loss = 1%\nlink.a-b.up = yes")?.hasPasses == false)
     }
 
-    @Test(arguments: [
+    private static let mistakes: [(String, String)] = [
         ("link.a-b.up = maybe", "\"maybe\" is not on, off, yes or no"),
         ("link.a-b.cut = 3s", "\"3s\" is no period (such as 3s..9s)"),
         ("link.a-b.cut = 9s..3s", "\"9s..3s\" does not end after it begins, or not after the one before"),
         ("link.a-b.cut = 1s..3s, 3s..4s", "\"3s..4s\" does not end after it begins, or not after the one before"),
-        ("link.a-b.cut = " + (0..<9).map { "\($0 * 2)s..\($0 * 2 + 1)s" }.joined(separator: ", "), "more than 8 periods"),
+        ("link.a-b.cut = 0s..1s, 2s..3s, 4s..5s, 6s..7s, 8s..9s, 10s..11s, 12s..13s, 14s..15s, 16s..17s", "more than 8 periods"),
         ("site.a.pass.send = 10.0.0.0/8", "\"10.0.0.0/8\" is not a block of groups (such as 239.1.0.0/16)"),
         ("site.a.pass.send = 239.1.0.0/16 to 10.0.0.1", "\"239.1.0.0/16 to 10.0.0.1\" is not GROUPS from SOURCES"),
         ("site.a.pass.receive = 239.1.0.0/16 from ff3e::1", "\"ff3e::1\" is no block of sources of 239.1.0.0/16"),
         ("site.a.pass.receive = 239.1.0.0/33", "\"239.1.0.0/33\" has no proper prefix length (0 to 32)"),
         ("site.a.pass.vlans = 0", "\"0\" is no VLAN (-, 10, 100-199 or s20)"),
         ("site.a.pass.vlans = 10-9", "\"10-9\" is no VLAN (-, 10, 100-199 or s20)"),
-    ])
+    ]
+
+    @Test(arguments: mistakes)
     func mistakesAreSaid(line: String, problem: String) {
         let problems = problems(ofScenario: "sites = a, b\n" + line)
         #expect(problems.count == 1 && problems[0].hasPrefix("s:2:") && problems[0].contains(problem), "\(problems)")
