@@ -247,7 +247,7 @@ extension ControlCore {
         }
         var transit = Transit(
             opening: opening, upstream: index, children: children,
-            waiting: Set(children.filter { !peers[$0].path.isSuspect }))
+            waiting: Set(children.filter { !peers[$0].path.isDoubted && !peers[$0].path.isSuspect }))
         // What came from elsewhere before, from its origin itself where nobody carried it, still comes for a while.
         let former = known?.upstream ?? (opening.isPair ? nil : mesh?.places[opening.origin])
         if let former, former != index {

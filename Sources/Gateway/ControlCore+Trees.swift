@@ -96,7 +96,7 @@ extension ControlCore {
         streams.trees[group]?.tree = tree
         streams.trees[group]?.sequence = sequence
         // A suspect one is sent to, and not waited for.
-        streams.trees[group]?.waiting = Set(hops.filter { !peers[$0].path.isSuspect })
+        streams.trees[group]?.waiting = Set(hops.filter { !peers[$0].path.isDoubted && !peers[$0].path.isSuspect })
         streams.trees[group]?.isReady = false
         streams.trees[group]?.nextHops = hops + others
         for (hop, part) in zip(hops, announcements) {

@@ -11,7 +11,13 @@ public struct LinkMeter: Sendable {
     /// Loss is told anew when it is off by this, in 1/10,000.
     static let leastLossChange = 100
 
+    /// Round trips of which the shortest counts: the first are measured while keys are agreed.
+    static let firstSamples = 8
+    /// The least time between two tellings while there have been no more than these.
+    static let firstPause = Interval.seconds(2)
+
     private var smoothed: Interval?
+    private var samples = 0
     /// In 1/10,000, with six more bits.
     private var loss = 0
     private var isSuspect = false
@@ -22,8 +28,9 @@ public struct LinkMeter: Sendable {
 
     public mutating func handleRoundTrip(_ sample: Interval) {
         guard sample >= .zero else { return }
-        guard let smoothed else {
-            self.smoothed = sample
+        samples += 1
+        guard let smoothed, samples > LinkMeter.firstSamples else {
+            self.smoothed = min(smoothed ?? sample, sample)
             return
         }
         self.smoothed = smoothed + (sample + smoothed * -1) / 8
@@ -56,7 +63,8 @@ public struct LinkMeter: Sendable {
 
     private func isWorthTelling(_ measure: LinkMeasure, _ now: Instant) -> Bool {
         guard let told, told.isSuspect == measure.isSuspect else { return true }
-        guard now - toldAt >= LinkMeter.pause else { return false }
+        let pause = samples <= 2 * LinkMeter.firstSamples ? LinkMeter.firstPause : LinkMeter.pause
+        guard now - toldAt >= pause else { return false }
         let (a, b) = (told.roundTripMicroseconds, measure.roundTripMicroseconds)
         let change = a > b ? a - b : b - a
         return (change > LinkMeter.leastChange && change > a / 5)

@@ -230,7 +230,9 @@ private struct LaneBench: ~Copyable {
     }
 
     private static func check(_ datagram: [UInt8], _ counter: UInt64, _ number: UInt16, _ problems: inout [String]) {
-        if datagram[0] != DatagramKind.sealed.rawValue || datagram[1] != 0 || datagram[2..<4] != octets(number)[...] {
+        // What control asks for through others has R set, and all its hops before it.
+        let hasFlags = datagram[1] == 0 || datagram[1] == SealedLayout.routed | SealedLayout.hopLimit
+        if datagram[0] != DatagramKind.sealed.rawValue || !hasFlags || datagram[2..<4] != octets(number)[...] {
             problems.append("a datagram of another origin")
         }
         guard let key = SessionKey(.chacha20poly1305, LaneBench.key.forLane(number)) else { return }
