@@ -46,7 +46,8 @@ extension ReplayScenario {
         SettingKey("site.SITE.pass.relay", .boolean, .optional(example: "off"), "Whether the site may carry for others.") {
             $0.passes[$1[0], default: ScenarioPass()].mayRelay = $2
         },
-        SettingKey("site.SITE.pass.send", .passGroups, .optional(example: "239.1.0.0/16"), "What its pass says that it may send.") {
+        SettingKey("site.SITE.pass.send", .passGroups, .optional(example: "239.1.0.0/16"), "What its pass says that it may send.")
+        {
             $0.passes[$1[0], default: ScenarioPass()].send = $2
         },
         SettingKey("site.SITE.pass.receive", .passGroups, .optional(example: "none"), "What its pass says that it may receive.") {
