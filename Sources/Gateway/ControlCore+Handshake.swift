@@ -327,6 +327,14 @@ extension ControlCore {
 
     private mutating func handleResponse(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let (stream, message, isHybrid) = Response.parse(datagram) else { return refuse(.malformed) }
+        // Both sides began at once, and the other one's session stands.
+        let index = peers.firstIndex {
+            $0.overtaken.contains { $0.stream == stream && $0.expires > now && $0.target == source }
+        }
+        if let index {
+            peers[index].overtaken.removeAll { $0.stream == stream }
+            return
+        }
         guard let index = peers.firstIndex(where: { $0.pending.contains { $0.stream == stream } }),
             let pending = peers[index].pending.first(where: { $0.stream == stream && $0.expires > now }),
             !isHybrid || pending.pair != nil
@@ -420,6 +428,9 @@ extension ControlCore {
         if !isRelayed { peers[index].endpoint = endpoint }
         peers[index].attempts = 0
         // Whoever answers one that is still under way, and was kept back, is not to take this session's place.
+        peers[index].overtaken = peers[index].pending.map {
+            PeerState.Overtaken(stream: $0.stream, expires: $0.expires, target: $0.target)
+        }
         peers[index].pending = []
         peers[index].nextInitiation = nil
         peers[index].unconfirmed = 0

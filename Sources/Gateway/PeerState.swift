@@ -39,6 +39,14 @@ struct PeerState: Sendable {
         var target: Endpoint
     }
 
+    /// An initiation whose answer is of no use any longer.
+    struct Overtaken: Sendable {
+        var stream: UInt32
+        var expires: Instant
+        /// Where it went.
+        var target: Endpoint
+    }
+
     /// An initiation that was authentic and new, and whose annex has still to come. At most one for each peer, the newest.
     struct Waiting: Sendable {
         static let patience = Interval.seconds(3)
@@ -109,6 +117,8 @@ struct PeerState: Sendable {
     var pending: [Pending] = []
     /// What bounds the work for responses to them.
     var responses = ResponseGuard()
+    /// Streams of initiations that were under way when a session came about in another way: one answer to each is nothing amiss.
+    var overtaken: [Overtaken] = []
     var waiting: Waiting?
     var cookie: Cookie?
     /// When to send the next initiation; `nil` when none is wanted.
