@@ -351,7 +351,12 @@ extension ControlCore {
         }
         for index in peers.indices {
             checkRelay(index, now)
-            if let relay = peers[index].relay, !relay.isReady, relay.retryDue <= now { chooseWay(index, now) }
+            guard let relay = peers[index].relay, !relay.isReady, relay.retryDue <= now else { continue }
+            chooseWay(index, now)
+            // Where there is no way at present, it is looked for again.
+            if let relay = peers[index].relay, !relay.isReady, relay.retryDue <= now {
+                peers[index].relay?.retryDue = now + Relay.patience / 4
+            }
         }
         if let due = mesh?.relays.tryDue, due <= now {
             mesh?.relays.tryDue = now + RelayBook.tryInterval

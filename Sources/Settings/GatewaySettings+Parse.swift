@@ -147,7 +147,8 @@ private struct GatewayCheck {
 
     private mutating func checkPeers() {
         let names = reading.names(under: "peer.NAME.", at: 0)
-        if names.isEmpty && reading.meant.allSatisfy({ !$0.hasPrefix("peer.") }) {
+        // The first of a mesh is asked for the way in by the others.
+        if names.isEmpty && draft.mesh.authority == nil && reading.meant.allSatisfy({ !$0.hasPrefix("peer.") }) {
             let hint = "such as peer.nyc.key = BASE64"
             warnings.append(
                 SourceMap(reading.document).diagnostic(at: "peer", "there is no peer: no frame leaves the site", hint: hint))

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Basics
+import Foundation
 import LinuxIO
 import Mesh
 import Settings
@@ -22,12 +23,18 @@ struct CreateMesh: ParsableCommand {
             printed too, and goes into each gateway's configuration. Files that exist are never overwritten.
             """)
 
-    @Argument(help: "A directory that exists.", completion: .directory)
+    @Argument(help: "A directory; it is made, for you alone, if it is not there.", completion: .directory)
     var directory: String
 
     func run() throws {
         var random = SystemRandomNumberGenerator()
         let authority = Authority.generate(using: &random)
+        if !FileManager.default.fileExists(atPath: directory) {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch { throw Failure("\(directory): cannot be made: \(systemWords(error))") }
+        }
         do throws(IOError) {
             try PrivateFile.create(path: directory + "/authority.key", Array((Base64.encode(authority.seed) + "\n").utf8))
             try PrivateFile.create(path: directory + "/authority.pub", Array((authority.key.base64 + "\n").utf8))

@@ -24,7 +24,10 @@ struct MeshCommandTests {
         let again = try place.run("mesh", "create", ".")
         #expect(again.status == 1 && again.out.isEmpty && again.errorLines.count == 1)
         #expect(try place.text("authority.key") == secret)
-        #expect(try place.run("mesh", "create", "missing").status == 1)
+        // A directory that is not there is made, for its owner alone; what is in the way is not touched.
+        #expect(try place.run("mesh", "create", "new/mesh").status == 0)
+        #expect(try place.mode("new/mesh") == 0o700 && place.mode("new/mesh/authority.key") == 0o600)
+        #expect(try place.run("mesh", "create", "authority.key/below").status == 1)
     }
 
     @Test func aPassInPlainWords() throws {

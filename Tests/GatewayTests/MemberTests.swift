@@ -342,3 +342,77 @@ struct TreeTests {
         }
     }
 }
+
+/// What comes from who knows the mesh, or from a neighbour, and makes no sense.
+struct MeshGarbageTests {
+    @Test func hellosOfAnyTextDoNothing() throws {
+        let authority = [UInt8](repeating: 7, count: 32)
+        var random = SeededRandom(seed: 3)
+        let pass = (0..<2_500).map { _ in UInt8.random(in: 0...255, using: &random) }
+        for part in 0..<3 {
+            let hello = try #require(Hello(isReply: false, token: 9, pass: pass, part: part, wanted: 2))
+            let datagram = hello.datagram(nonce: [UInt8](repeating: UInt8(part), count: 24), mesh: authority)
+            #expect(datagram.count == Hello.bytes && datagram.count <= DatagramKind.handshakeLimit)
+            #expect(Hello(datagram, mesh: authority) == hello)
+            #expect(Hello(datagram, mesh: [UInt8](repeating: 8, count: 32)) == nil)
+            for _ in 0..<200 {
+                var changed = datagram
+                changed[Int.random(in: 0..<changed.count, using: &random)] ^= UInt8.random(in: 1...255, using: &random)
+                #expect(Hello(changed, mesh: authority) == nil)
+            }
+            for count in stride(from: 0, to: datagram.count, by: 41) {
+                #expect(Hello(Array(datagram[..<count]), mesh: authority) == nil)
+            }
+        }
+        var parts = HelloParts()
+        for round in 0..<200 {
+            let other = (0..<1_500).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let hello = try #require(Hello(isReply: false, token: 1, pass: other, part: round % 2, wanted: 0))
+            #expect(parts.handle(hello, at: .zero) == nil, "half a pass is none, however many there are")
+        }
+        #expect(Hello(isReply: false, token: 1, pass: [], part: 0, wanted: 0) == nil)
+        #expect(Hello(isReply: false, token: 1, pass: [UInt8](repeating: 0, count: 4_097), part: 0, wanted: 0) == nil)
+    }
+
+    /// A neighbour's messages about ways: any octets, and right ones cut short or changed. Nothing traps, and it is a peer still.
+    @Test func messagesAboutWaysOfAnyOctetsDoNothing() throws {
+        let setups = (0..<3).map { index in
+            var setup = SiteSetup()
+            setup.mesh = MeshSetup(seeds: index == 0 ? [] : [0], mayRelay: true)
+            return setup
+        }
+        let mesh = VirtualMesh(setups)
+        _ = try #require(mesh.runUntilMembersUp())
+        var random = SeededRandom(seed: 5)
+        let sites = mesh.sites.map { SiteID($0.identity.publicKey) }
+        let tree = try #require(TreeAnnouncement(chain: [sites[0], sites[2]]))
+        let right: [RouteMessage] = [
+            .observed(mesh.sites[1].endpoint), .ready(stream: 7, sequence: 1), .failed(stream: 7, sequence: 1),
+            .close(stream: 7, origin: sites[1]), .carried(hops: 3, to: sites[0], from: sites[1], datagram: [1, 2, 3]),
+            .carried(hops: 3, to: sites[2], from: sites[1], datagram: [UInt8](repeating: 1, count: 1_300)),
+            .open(RouteOpening(stream: 77, sequence: 1, isPair: false, lanes: 1, origin: sites[1], tree: tree)),
+            .open(RouteOpening(stream: 77, sequence: 2, isPair: true, lanes: 8, origin: sites[1], tree: tree)),
+        ]
+        for message in right { #expect(RouteMessage(message.encoded) == message) }
+        let place = try #require(mesh.sites[0].core.control.peers.firstIndex { $0.site == sites[1] })
+        for round in 0..<4_000 {
+            var bytes: [UInt8]
+            if round % 2 == 0 {
+                bytes = (0..<Int.random(in: 1..<120, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                bytes[0] = 0x20 + UInt8.random(in: 0...5, using: &random)
+            } else {
+                bytes = right[round / 2 % right.count].encoded
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= UInt8.random(in: 0...255, using: &random)
+                bytes = Array(bytes.prefix(Int.random(in: 1...bytes.count, using: &random)))
+            }
+            mesh.sites[0].core.control.handleRouteMessage(bytes, place, mesh.now)
+            if round % 100 == 0 { mesh.run(for: .milliseconds(20)) }
+        }
+        mesh.run(for: .seconds(5))
+        #expect((mesh.sites[0].core.control.mesh?.relays.transits.count ?? .max) <= Transit.limit)
+        #expect(mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.state == .up)
+        mesh.send(testFrame(to: .broadcast, from: host(1), number: 4), site: 1)
+        mesh.run(for: .milliseconds(100))
+        #expect(mesh.sites[0].numbers() == [4] && mesh.sites[2].numbers() == [4])
+    }
+}
