@@ -15,6 +15,7 @@ import Tunnels
 
 extension ControlCore {
     /// How often a gateway of which only an address is known is asked: until it answers, and while it is not a peer that is up.
+    private static let carriedLately = Interval.seconds(10)
     private static let helloRetry = Interval.milliseconds(1_000)
     private static let helloSlowRetry = Interval.seconds(5)
     private static let seedResolveInterval = Interval.seconds(60)
@@ -394,6 +395,12 @@ extension ControlCore {
                 return mailboxes.reduce(UInt64(0)) { $0 &+ $1.board.load(place) }
             }
             let (count, lost) = (total(.datagramsIn), total(.datagramsLost))
+            // What is lost while others carry from there too is not this link's: both ways have one sequence of numbers.
+            if now - lastHeardRouted(index) < ControlCore.carriedLately {
+                mesh?.datagrams[site] = (count, lost)
+                tellLink(index, site, now)
+                continue
+            }
             if let last = mesh?.datagrams[site] {
                 let more = count &- last.count
                 let gone = lost > last.lost ? lost - last.lost : 0

@@ -25,8 +25,8 @@ public struct Topology: Sendable {
     static let hopCost: UInt32 = 100
     /// Microseconds for each lost datagram in 10,000: one in a hundred costs as much as 10 ms.
     static let lossCost: UInt32 = 100
-    /// A suspect link is used only if there is no other way.
-    static let suspectCost: UInt32 = 1_000_000
+    /// A suspect link is used only if there is no other way: more than any delay and all loss together.
+    static let suspectCost: UInt32 = 10_000_000
     /// Microseconds of half a round trip that count, at most.
     private static let mostDelay: UInt32 = 10_000_000
 

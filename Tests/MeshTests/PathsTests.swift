@@ -77,7 +77,7 @@ import Testing
         let quick = LinkMeasure(roundTripMicroseconds: 1000)
         let lossy = LinkMeasure(roundTripMicroseconds: 3000, loss: 100)
         #expect(Topology.cost(quick, quick) == 600 && Topology.cost(quick, lossy) == 11_600)
-        #expect(Topology.cost(quick, LinkMeasure(roundTripMicroseconds: 1000, isSuspect: true)) == 1_000_600)
+        #expect(Topology.cost(quick, LinkMeasure(roundTripMicroseconds: 1000, isSuspect: true)) == 10_000_600)
         #expect(Topology.cost(quick, LinkMeasure(roundTripMicroseconds: .max, loss: 10_000)) == 11_000_100)
     }
 
