@@ -46,6 +46,7 @@ struct ControlLoop: ~Copyable {
     private var resolvingSeeds: Set<Int> = []
     private var portsUp: [Bool?]
     private var nextPortLook = Instant.zero
+    private static let notEncoded = Data("{\"error\":\"this answer could not be encoded\"}".utf8)
     private static let stateInterval = Interval.seconds(2)
     private static let portLook = Interval.seconds(1)
 
@@ -230,14 +231,14 @@ struct ControlLoop: ~Copyable {
         let problem = core.handleRevocation(bytes, at: now)
         if problem == nil { logger.notice("a revocation was announced at the control socket") }
         let answer = problem.map { ["error": "the revocation does not count: \($0)"] } ?? ["result": "announced"]
-        return (try? JSON.encode(answer)) ?? Data()
+        return encoded(answer)
     }
 
     private mutating func add(_ order: PeerOrder, _ now: Instant) -> Data {
         let problem = orders.handleAdd(order, to: &core, at: now)
         if problem == nil { logger.notice("the peer \(order.name) was added at the control socket") }
         let note = orders.isKept ? "added" : "added, until the next start: the configuration has no peers.file"
-        return (try? JSON.encode(problem.map { ["error": $0] } ?? ["result": note])) ?? Data()
+        return encoded(problem.map { ["error": $0] } ?? ["result": note])
     }
 
     private mutating func remove(_ name: String, _ now: Instant) -> Data {
@@ -248,26 +249,25 @@ struct ControlLoop: ~Copyable {
         } catch {
             answer = ["error": "\(error)"]
         }
-        return (try? JSON.encode(answer)) ?? Data()
+        return encoded(answer)
     }
 
+    private func encoded(_ answer: some Encodable) -> Data { (try? JSON.encode(answer)) ?? ControlLoop.notEncoded }
+
     private func answer(_ question: WhyQuestion, _ now: Instant) -> Data {
-        guard let document = WhyDocument(question, core, snapshot(nil, now, withMesh: true)),
-            let json = try? JSON.encode(document)
-        else {
+        guard let document = WhyDocument(question, core, snapshot(nil, now, withMesh: true)) else {
             let peers = snapshot(nil, now).peers.filter { $0.key != nil }
             let names = ([settings.site] + peers.map(\.name)).joined(separator: ", ")
-            return (try? JSON.encode(["error": "there is no site \(question.site); the sites are \(names)"])) ?? Data()
+            return encoded(["error": "there is no site \(question.site); the sites are \(names)"])
         }
-        return json
+        return encoded(document)
     }
 
     /// Encodes in the background: a large MAC table takes a second, and handshakes cannot wait for that.
     private func encode(_ topic: ShowTopic, _ snapshot: GatewaySnapshot, for number: Int) {
         let (answers, wake) = (answers, link.control)
         DispatchQueue.global().async {
-            let failure = Data("{\"error\":\"this answer could not be encoded\"}".utf8)
-            answers.put((number, (try? JSON.answer(topic, snapshot)) ?? failure))
+            answers.put((number, (try? JSON.answer(topic, snapshot)) ?? ControlLoop.notEncoded))
             wake.wake()
         }
     }

@@ -1,8 +1,6 @@
-// What a gateway keeps of the mesh over a restart: two files that are written in turn, so that one is whole whatever happens
-// while the other is written. They are opened before privileges are given up, and stay open.
+// What a gateway keeps of the mesh over a restart, and how it reads its pass.
 
 import Basics
-import Dispatch
 import Gateway
 import LinuxIO
 import Logging
@@ -11,46 +9,23 @@ import Settings
 import Synchronization
 
 final class MeshStateFile: Sendable {
-    private let files: [StateFile]
-    private let writes = Atomic<Int>(0)
-    private let path: String
-    private let logger: Logger
-    private let queue = DispatchQueue(label: "mesh state")
+    private let file: KeptFile
+    private let turn = Atomic<UInt64>(0)
 
-    /// Opens the files, and makes them where they are not there. What cannot be opened is said once, and not kept.
-    init(path: String, _ logger: Logger) {
-        self.path = path
-        self.logger = logger
-        var files: [StateFile] = []
-        do throws(IOError) {
-            for number in 0..<2 { files.append(try StateFile(path: "\(path).\(number)")) }
-        } catch {
-            logger.warning("the mesh's members are not kept for the next start: \(error)")
-            files = []
-        }
-        self.files = files
-    }
+    init(path: String, _ logger: Logger) { file = KeptFile(path: path, "the mesh's members", logger) }
 
     /// What is in the files, the newest first. What is damaged is for the reader to find.
     func read() -> [[UInt8]] {
-        files.map { $0.read() }.filter { !$0.isEmpty }.sorted { Gossip.version(ofSnapshot: $0) > Gossip.version(ofSnapshot: $1) }
+        let kept = file.read().sorted { Gossip.version(ofSnapshot: $0.bytes) > Gossip.version(ofSnapshot: $1.bytes) }
+        // The older one is written next.
+        turn.store((kept.first?.turn ?? 0) &+ 1, ordering: .relaxed)
+        return kept.map(\.bytes).filter { !$0.isEmpty }
     }
 
-    /// In the background, since a disk takes its time; one after the other.
-    func write(_ bytes: [UInt8]) {
-        if files.isEmpty { return }
-        let file = files[writes.wrappingAdd(1, ordering: .relaxed).oldValue % files.count]
-        queue.async { [logger] in
-            do throws(IOError) {
-                try file.write(bytes)
-            } catch {
-                logger.warning("the mesh's members could not be kept for the next start: \(error)")
-            }
-        }
-    }
+    func write(_ bytes: [UInt8]) { file.write(bytes, turn: turn.wrappingAdd(1, ordering: .relaxed).oldValue) }
 
     /// Waits until everything is written.
-    func finish() { queue.sync {} }
+    func finish() { file.finish() }
 }
 
 extension MeshConfiguration {

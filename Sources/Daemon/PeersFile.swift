@@ -1,57 +1,32 @@
-// The peers that the operator has named while the gateway ran, kept for the next start: two files that are written in turn, so
-// that one is whole whatever happens while the other is written. They are opened before privileges are given up.
+// The peers that the operator has named while the gateway ran, kept for the next start.
 //
 //     causeway peers 1 VERSION
 //     NAME KEY|- ADDRESS...
 //     end LINES
 
 import Basics
-import Dispatch
 import LinuxIO
 import Logging
 import Settings
 
 final class PeersFile: Sendable {
-    private let files: [StateFile]
-    private let logger: Logger
-    private let queue = DispatchQueue(label: "peers file")
+    private let file: KeptFile
 
-    /// Opens the files, and makes them where they are not there. What cannot be opened is said once, and not kept.
-    init(path: String, _ logger: Logger) {
-        self.logger = logger
-        var files: [StateFile] = []
-        do throws(IOError) {
-            for number in 0..<2 { files.append(try StateFile(path: "\(path).\(number)")) }
-        } catch {
-            logger.warning("peers that are added are not kept for the next start: \(error)")
-            files = []
-        }
-        self.files = files
-    }
+    init(path: String, _ logger: Logger) { file = KeptFile(path: path, "peers that are added", logger) }
 
-    var isKept: Bool { !files.isEmpty }
+    var isKept: Bool { file.isKept }
 
     /// What is in the newest file that is whole, and its version; 0 where there is none.
     func read() -> (version: UInt64, orders: [PeerOrder]) {
-        files.map { PeersFile.parse($0.read()) }.max { $0.version < $1.version } ?? (0, [])
+        file.read().map { PeersFile.parse($0.bytes) }.max { $0.version < $1.version } ?? (0, [])
     }
 
-    /// In the background, since a disk takes its time; one after the other.
     func write(_ orders: [PeerOrder], version: UInt64) {
-        if files.isEmpty { return }
-        let file = files[Int(version % UInt64(files.count))]
-        let bytes = PeersFile.text(orders, version: version)
-        queue.async { [logger] in
-            do throws(IOError) {
-                try file.write(bytes)
-            } catch {
-                logger.warning("the peers that were added could not be kept for the next start: \(error)")
-            }
-        }
+        file.write(PeersFile.text(orders, version: version), turn: version)
     }
 
     /// Waits until everything is written.
-    func finish() { queue.sync {} }
+    func finish() { file.finish() }
 
     static func text(_ orders: [PeerOrder], version: UInt64) -> [UInt8] {
         Array((["causeway peers 1 \(version)"] + orders.map(\.line) + ["end \(orders.count)"]).map { $0 + "\n" }.joined().utf8)

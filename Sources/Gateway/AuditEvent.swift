@@ -5,6 +5,7 @@
 //     receive 239.1.1.1 on VLAN 10: its pass lists 239.2.0.0/16"
 
 import Basics
+import Mesh
 import Switching
 
 public struct AuditEvent: Hashable, Sendable {
@@ -49,26 +50,8 @@ public struct AuditEvent: Hashable, Sendable {
 enum UTC {
     /// RFC 3339 with milliseconds: `1970-01-01T00:00:00.000Z`.
     static func text(_ nanoseconds: UInt64) -> String {
-        let milliseconds = nanoseconds / 1_000_000
-        let seconds = Int(milliseconds / 1_000)
-        let (day, second) = (seconds / 86_400, seconds % 86_400)
-        // Years begin in March, so that the leap day is a year's last; day 0 is 0000-03-01.
-        let count = day + 719_468
-        let era = count / 146_097
-        let dayOfEra = count % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        let date = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        return "\(padded(year, 4))-\(padded(month, 2))-\(padded(date, 2))T\(padded(second / 3_600, 2)):"
-            + "\(padded(second / 60 % 60, 2)):\(padded(second % 60, 2)).\(padded(Int(milliseconds % 1_000), 3))Z"
-    }
-
-    private static func padded(_ number: Int, _ width: Int) -> String {
-        let text = String(number)
-        return String(repeating: "0", count: max(width - text.count, 0)) + text
+        let digits = String(1_000 + nanoseconds / 1_000_000 % 1_000).dropFirst()
+        return "\(UnixTime(seconds: nanoseconds / 1_000_000_000))".dropLast() + ".\(digits)Z"
     }
 }
 

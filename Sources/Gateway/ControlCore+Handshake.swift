@@ -103,7 +103,8 @@ extension ControlCore {
             isEmpty = true
             for mailbox in mailboxes where left > 0 {
                 guard let (datagram, source) = mailbox.handshakes.pop() else { continue }
-                handleHandshake(datagram, from: source, at: now)
+                // What stands for a way through others is nobody's address.
+                if source.relayedPlace == nil { handleHandshake(datagram, from: source, at: now) } else { refuse(.malformed) }
                 left -= 1
                 isEmpty = false
             }

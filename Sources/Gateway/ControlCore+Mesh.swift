@@ -14,8 +14,9 @@ import Switching
 import Tunnels
 
 extension ControlCore {
-    /// How often a gateway of which only an address is known is asked: until it answers, and while it is not a peer that is up.
+    /// For how long after others have carried from a member losses on its link say nothing.
     private static let carriedLately = Interval.seconds(10)
+    /// How often a gateway of which only an address is known is asked: until it answers, and while it is not a peer that is up.
     private static let helloRetry = Interval.milliseconds(1_000)
     private static let helloSlowRetry = Interval.seconds(5)
     private static let seedResolveInterval = Interval.seconds(60)
@@ -90,10 +91,11 @@ extension ControlCore {
 
     mutating func handleHello(_ datagram: [UInt8], _ source: Endpoint, _ now: Instant) {
         guard let authority = mesh?.configuration.authority.bytes else { return refuse(.malformed) }
-        guard case .work = handshakeGuard.judge(proof: nil, from: source, at: now) else { return refuse(.rateLimited) }
+        // Its seal costs next to nothing: who does not know the mesh takes nothing from the limits of those who do.
         guard let hello = Hello(datagram, mesh: authority) else {
             return refuse(.foreignMesh, limiters.foreignMesh.admit(at: now).map { .foreignMesh(from: source, suppressed: $0) })
         }
+        guard case .work = handshakeGuard.judge(proof: nil, from: source, at: now) else { return refuse(.rateLimited) }
         if hello.isReply {
             handleHelloReply(hello, source, now)
         } else {
@@ -452,7 +454,7 @@ extension ControlCore {
 
     private mutating func noteAddresses(of site: SiteID, _ now: Instant) {
         guard let index = place(site, now), let addresses = mesh?.gossip.addresses(of: site) else { return }
-        var all = addresses
+        var all = addresses.filter { $0.relayedPlace == nil }
         // Where it was found without gossip is tried after that.
         for candidate in peers[index].candidates where !all.contains(candidate) { all.append(candidate) }
         peers[index].candidates = Array(all.prefix(PeerState.candidateLimit))

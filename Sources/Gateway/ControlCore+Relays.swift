@@ -83,8 +83,8 @@ extension ControlCore {
 
     /// Opens, uses or leaves the way through others to a member, as its path is.
     mutating func chooseWay(_ index: Int, _ now: Instant) {
-        guard let site = peers[index].site, let mesh else { return }
-        let path = mesh.relays.paths.path(to: site)?.hops ?? []
+        guard let site = peers[index].site, mesh != nil else { return }
+        let path = mesh?.relays.paths.path(to: site)?.hops ?? []
         guard path.count > 1, let via = neighbour(path[0]), via != index else {
             // It is reached itself, or not at all.
             if peers[index].isDirect && !path.isEmpty { leaveRelay(index, now) }
@@ -110,17 +110,13 @@ extension ControlCore {
         guard let own = mesh?.gossip.site, let sequence = mesh?.relays.nextSequence(),
             let tree = TreeAnnouncement(chain: path)
         else { return }
-        let wasReady = peers[index].relay?.isReady ?? false
         if let old = peers[index].relay, old.via != via || old.label != label, peers[old.via].isUp {
             // Under way as long as the new one is not ready: then it closes by itself.
             peers[index].formerRelay = old
         }
-        var relay = Relay(
+        // What is in use goes on being used, and watched, until this one is ready.
+        peers[index].relay = Relay(
             hops: path, via: via, label: label, sequence: sequence, opened: now, retryDue: now + Relay.patience)
-        // One neighbour's answer to an opening of the same stream does not end what is in use.
-        relay.isReady = false
-        peers[index].isRelayUsed = wasReady && peers[index].isRelayUsed
-        peers[index].relay = relay
         let opening = RouteOpening(
             stream: label, sequence: sequence, isPair: true, lanes: UInt8(mailboxes.count), origin: own, tree: tree)
         mesh?.relays.tell(.open(opening), to: via)
@@ -186,6 +182,7 @@ extension ControlCore {
             peers[index].relay?.isReady = false
             peers[index].relay?.retryDue = now
         }
+        breakTrees(through: place, now)
         mesh?.relays.noteChange(at: now)
     }
 

@@ -113,16 +113,29 @@ extension ControlCore {
         _ stream: UInt32, _ sequence: UInt32, isReady: Bool, _ index: Int, _ now: Instant
     ) -> Bool {
         guard let group = streams.trees.first(where: { $0.value.stream == stream })?.key else { return false }
-        guard let tree = streams.trees[group], tree.sequence == sequence, tree.waiting.contains(index) || !isReady else {
-            return true
-        }
+        guard let tree = streams.trees[group], tree.sequence == sequence else { return true }
         if !isReady {
+            if tree.isReady { command(.setFirstHops(group: group, .none)) }
+            streams.trees[group]?.isReady = false
             streams.trees[group]?.retryDue = now + ControlCore.treePatience / 4
             return true
         }
+        guard tree.waiting.contains(index) else { return true }
         streams.trees[group]?.waiting.remove(index)
         if streams.trees[group]?.waiting.isEmpty == true && !tree.isReady { useTree(group, now) }
         return true
+    }
+
+    /// A neighbour has forgotten what it carried, or is gone: each member gets a copy of its own until another tree is open.
+    mutating func breakTrees(through place: Int, _ now: Instant) {
+        for group in streams.trees.keys.sorted() {
+            guard let tree = streams.trees[group], tree.tree != nil else { continue }
+            let isInUse = tree.firstHops.contains(place) || streams.formerTrees[group]?.firstHops.contains(place) == true
+            if isInUse { command(.setFirstHops(group: group, .none)) }
+            guard isInUse || tree.nextHops.contains(place) else { continue }
+            streams.trees[group]?.isReady = false
+            streams.trees[group]?.retryDue = now
+        }
     }
 
     /// All first hops take it, as far as they can be heard.

@@ -99,7 +99,7 @@ struct PeerState: Sendable {
     /// How it is reached through others, being opened or open, and the way before while the new one is not.
     var relay: Relay?
     var formerRelay: Relay?
-    /// Whether what is for it goes that way.
+    /// Whether what is for it goes through others: from when the first way is ready until `leaveRelay`, also while another is opened.
     var isRelayUsed = false
     /// Of the way through others.
     var relayPath: PeerPath

@@ -63,7 +63,7 @@ struct RelayBook: Sendable {
     var lanesDue = Instant.distantFuture
     /// When members that are reached through others are tried themselves.
     var tryDue: Instant
-    /// Handshakes of others that were passed on, and what was refused.
+    /// Handshakes of others that were passed on; and what was refused, or found its neighbour's queue full.
     var carried: UInt64 = 0
     var refused: UInt64 = 0
 
@@ -86,7 +86,11 @@ struct RelayBook: Sendable {
     mutating func noteChange(at now: Instant) { if updateDue == nil { updateDue = now + RelayBook.settling } }
 
     mutating func tell(_ message: RouteMessage, to peer: Int) {
-        if messages[peer, default: []].count < RelayBook.messageLimit { messages[peer, default: []].append(message.encoded) }
+        guard messages[peer, default: []].count < RelayBook.messageLimit else {
+            refused &+= 1
+            return
+        }
+        messages[peer, default: []].append(message.encoded)
     }
 
     mutating func takeMessage(for peer: Int) -> [UInt8]? {
@@ -104,6 +108,6 @@ extension Endpoint {
     /// Stands for a member that is reached through others, by its place: an address of the discard prefix (RFC 6666).
     static func relayed(_ place: Int) -> Endpoint { Endpoint(high: 0x0100 << 48, low: UInt64(place), port: 1) }
 
-    /// The place; `nil` for a real endpoint.
-    var relayedPlace: Int? { high == 0x0100 << 48 && port == 1 ? Int(low) : nil }
+    /// The place; `nil` for a real endpoint. Nothing that comes from the network has one: see `takeHandshakes`.
+    var relayedPlace: Int? { high == 0x0100 << 48 && port == 1 && low < Limits.peers ? Int(low) : nil }
 }

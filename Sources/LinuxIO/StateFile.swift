@@ -78,3 +78,16 @@ public func readWhole(_ path: String, limit: Int) throws(IOError) -> [UInt8] {
     guard count >= 0 else { throw IOError(operation: "read", subject: path, code: errno) }
     return Array(bytes.prefix(count))
 }
+
+/// Two such files that are written in turn, `.0` and `.1` behind one name, so that one is whole whatever happens while the other is
+/// written. Who reads them tells by their contents which is the newer and whether it is whole.
+public struct StateFilePair: Sendable {
+    private let files: [StateFile]
+
+    public init(path: String) throws(IOError) { files = [try StateFile(path: "\(path).0"), try StateFile(path: "\(path).1")] }
+
+    public func read() -> [[UInt8]] { files.map { $0.read() } }
+
+    /// - Parameter turn: one more each time, and for the first time one more than that of the newer of what `read` gave.
+    public func write(_ bytes: [UInt8], turn: UInt64) throws(IOError) { try files[Int(turn & 1)].write(bytes) }
+}

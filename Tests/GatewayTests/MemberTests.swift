@@ -242,7 +242,7 @@ struct RelayTests {
 /// Streams for several members of whom some are reached through others.
 struct TreeTests {
     /// Sites 1, 2 and 3 are wanted by what `cuts` leaves; 1 may carry.
-    private func mesh(copyCost: Interval = .zero, cuts: [(Int, Int)]) -> VirtualMesh {
+    fileprivate func mesh(copyCost: Interval = .zero, cuts: [(Int, Int)]) -> VirtualMesh {
         let setups = (0..<4).map { index in
             var setup = SiteSetup.snooping()
             setup.mesh = MeshSetup(seeds: index == 0 ? [] : index == 1 ? [0] : [1], mayRelay: index == 1)
@@ -256,7 +256,7 @@ struct TreeTests {
 
     private let group = IPAddress(ipv4: 0xEF01_0101)
 
-    private func join(_ mesh: VirtualMesh, _ sites: [Int]) {
+    fileprivate func join(_ mesh: VirtualMesh, _ sites: [Int]) {
         for site in sites {
             mesh.send(
                 MembershipFrame.report(
@@ -279,17 +279,17 @@ struct TreeTests {
     }
 
     /// The feed's numbers at a site's port.
-    private func numbers(_ mesh: VirtualMesh, _ site: Int) -> [Int] {
+    fileprivate func numbers(_ mesh: VirtualMesh, _ site: Int) -> [Int] {
         mesh.sites[site].delivered[0].filter { $0.bytes.count > 1_000 }.map { Int($0.bytes[42]) << 8 | Int($0.bytes[43]) }
     }
 
     /// Octets of data that a site has sent to another since an instant.
-    private func bytes(_ mesh: VirtualMesh, from: Int, to: Int, since: Instant) -> Int {
+    fileprivate func bytes(_ mesh: VirtualMesh, from: Int, to: Int, since: Instant) -> Int {
         mesh.sent.filter { $0.at >= since && $0.from == from && $0.to == to && $0.kind == .sealed && $0.bytes.count > 600 }
             .reduce(0) { $0 + $1.bytes.count }
     }
 
-    private func run(_ mesh: VirtualMesh, _ count: Int, from first: Int = 0) -> Instant {
+    fileprivate func run(_ mesh: VirtualMesh, _ count: Int, from first: Int = 0) -> Instant {
         let began = mesh.now
         for number in first..<(first + count) {
             mesh.send(feed(number), site: 0, at: began + .milliseconds(Int64(number - first) * 5))
@@ -414,5 +414,110 @@ struct MeshGarbageTests {
         mesh.send(testFrame(to: .broadcast, from: host(1), number: 4), site: 1)
         mesh.run(for: .milliseconds(100))
         #expect(mesh.sites[0].numbers() == [4] && mesh.sites[2].numbers() == [4])
+    }
+}
+
+/// What happens where ways fail at an unlucky moment.
+struct BrokenWayTests {
+    private func triangle(_ change: (inout SiteSetup) -> Void = { _ in }) -> VirtualMesh {
+        VirtualMesh(
+            (0..<3).map { index in
+                var setup = SiteSetup()
+                setup.mesh = MeshSetup(seeds: index == 0 ? [] : [0], mayRelay: index == 2)
+                change(&setup)
+                return setup
+            })
+    }
+
+    /// The carrier dies, and no other way is there: the member is down after a while, and reached itself once its link is back.
+    @Test func theOnlyCarrierDies() throws {
+        let mesh = triangle()
+        _ = try #require(mesh.runUntilMembersUp())
+        mesh.run(for: .seconds(3))
+        let key = mesh.sites[1].identity.publicKey
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .seconds(8))
+        #expect(mesh.sites[0].member(key)?.state == .up)
+        mesh.kill(2)
+        mesh.run(for: .seconds(8))
+        #expect(mesh.sites[0].member(key)?.state == .connecting)
+        mesh.setWire(0, 1) { $0.isCut = false }
+        #expect(mesh.runUntilMembersUp([0, 1], limit: .seconds(20)) != nil)
+        mesh.send(testFrame(to: .broadcast, from: host(1), number: 3), site: 0)
+        mesh.run(for: .milliseconds(100))
+        #expect(mesh.sites[1].numbers() == [3])
+    }
+
+    /// The same, and the link is back before the carrier counts as down: what is sent does not stay with the dead carrier.
+    @Test func theLinkIsBackWhileTheCarrierDies() throws {
+        let mesh = triangle()
+        _ = try #require(mesh.runUntilMembersUp())
+        mesh.run(for: .seconds(3))
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .seconds(8))
+        mesh.kill(2)
+        mesh.run(for: .milliseconds(1_500))
+        mesh.setWire(0, 1) { $0.isCut = false }
+        mesh.run(for: .seconds(20))
+        for number in 0..<5 { mesh.send(testFrame(to: .broadcast, from: host(1), number: UInt32(number)), site: 0) }
+        mesh.run(for: .milliseconds(100))
+        #expect(mesh.sites[1].numbers() == [0, 1, 2, 3, 4])
+    }
+
+    /// An IPv6 source that stands for a way through others, with any place, comes from nowhere: neither under load nor else.
+    @Test(arguments: [0, 255, 256, UInt64.max]) func sourcesThatStandForWaysAreRefused(place: UInt64) throws {
+        let mesh = triangle { $0.handshakeLoad = 1 }
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        let source = Endpoint(high: 0x0100 << 48, low: place, port: 1)
+        let initiation = try #require(mesh.sent.last { $0.kind == .initiation && $0.to == 0 }).bytes
+        let hello = try #require(mesh.sent.last { $0.kind == .hello && $0.to == 0 }).bytes
+        let before = mesh.sites[0].core.control.handshakeCounters[.malformed]
+        let sent = mesh.sent.count { $0.from == 0 && ($0.kind == .cookieReply || $0.kind == .hello) }
+        for _ in 0..<20 { for bytes in [initiation, hello] { mesh.inject(bytes, to: 0, from: source) } }
+        let expected: UInt64 = place < UInt64(Limits.peers) ? 40 : 0
+        #expect(mesh.sites[0].core.control.handshakeCounters[.malformed] - before == expected)
+        if expected > 0 {
+            #expect(mesh.sent.count { $0.from == 0 && ($0.kind == .cookieReply || $0.kind == .hello) } == sent)
+        }
+        mesh.run(for: .seconds(3))
+        #expect(mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.state == .up)
+    }
+
+    /// Garbage that looks like hellos takes nothing from those who know the mesh.
+    @Test func aFloodOfInventedHellosKeepsNobodyOut() throws {
+        let mesh = triangle()
+        mesh.kill(1)
+        _ = try #require(mesh.runUntilMembersUp([0, 2]))
+        mesh.restart(1)
+        var garbage = [UInt8](repeating: 0xA5, count: Hello.bytes)
+        garbage[0] = DatagramKind.hello.rawValue
+        garbage[1] = 1
+        for round in 0..<100 {
+            for number in 0..<20 {
+                mesh.inject(garbage, to: 0, from: Endpoint(ipv4: 0xC633_6400 | UInt32(round * 20 + number), port: 9))
+            }
+            mesh.run(for: .milliseconds(20))
+        }
+        #expect(mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.state == .up)
+        #expect(mesh.sites[0].core.control.handshakeCounters[.foreignMesh] == 2_000)
+        #expect(mesh.sites[0].core.control.handshakeCounters.cookiesSent == 0)
+    }
+}
+
+extension TreeTests {
+    /// Who only carries is started anew, and has forgotten what it carried: its links never went down.
+    @Test func aCarrierThatForgotIsReplacedAtOnce() throws {
+        let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [2, 3])
+        mesh.run(for: .seconds(15))
+        var began = run(mesh, 100)
+        #expect(bytes(mesh, from: 0, to: 1, since: began) > 100_000, "it carries")
+        mesh.restart(1)
+        _ = run(mesh, 600, from: 100)
+        mesh.run(for: .seconds(5))
+        for site in 2..<4 { mesh.sites[site].delivered[0] = [] }
+        began = run(mesh, 100, from: 700)
+        for site in 2..<4 { #expect(numbers(mesh, site) == Array(700..<800), "site \(site)") }
     }
 }
