@@ -464,6 +464,32 @@ struct BrokenWayTests {
         #expect(mesh.sites[1].numbers() == [0, 1, 2, 3, 4])
     }
 
+    /// The carrier dies, and the next one before it has answered; then the link is back. What is sent stays with neither.
+    @Test func theNextCarrierDiesBeforeItAnswers() throws {
+        let mesh = VirtualMesh(
+            (0..<4).map { index in
+                var setup = SiteSetup()
+                setup.mesh = MeshSetup(seeds: index == 0 ? [] : [0], mayRelay: index >= 2)
+                return setup
+            })
+        _ = try #require(mesh.runUntilMembersUp())
+        mesh.run(for: .seconds(3))
+        mesh.setWire(0, 1) { $0.isCut = true }
+        mesh.run(for: .seconds(8))
+        let member = try #require(mesh.sites[0].core.control.peers.first { $0.key == mesh.sites[1].identity.publicKey })
+        let first = try #require(member.relay?.hops.first)
+        let carrier = SiteID(mesh.sites[2].identity.publicKey) == first ? 2 : 3
+        mesh.kill(carrier)
+        mesh.run(for: .milliseconds(600))
+        mesh.kill(5 - carrier)
+        mesh.run(for: .milliseconds(2_300))
+        mesh.setWire(0, 1) { $0.isCut = false }
+        mesh.run(for: .seconds(20))
+        for number in 0..<5 { mesh.send(testFrame(to: .broadcast, from: host(1), number: UInt32(number)), site: 0) }
+        mesh.run(for: .milliseconds(100))
+        #expect(mesh.sites[1].numbers() == [0, 1, 2, 3, 4])
+    }
+
     /// An IPv6 source that stands for a way through others, with any place, comes from nowhere: neither under load nor else.
     @Test(arguments: [0, 255, 256, UInt64.max]) func sourcesThatStandForWaysAreRefused(place: UInt64) throws {
         let mesh = triangle { $0.handshakeLoad = 1 }
