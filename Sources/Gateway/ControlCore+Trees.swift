@@ -33,10 +33,14 @@ struct GroupTree: Sendable {
     var isReady: Bool
     var retryDue = Instant.distantFuture
     var pending: Pending?
+    /// Of one whose group has another stream: until when members open it all the same.
+    var until = Instant.distantFuture
 }
 
 extension ControlCore {
     private static let treePatience = Interval.seconds(2)
+    /// How long a stream is used after another has taken its place: less than members open it.
+    private static let formerUse = AudienceBook.grace * 4 / 5
     /// What was under way on a way that is left is still passed on for so long.
     private static let treeGrace = Interval.seconds(5)
 
@@ -51,7 +55,10 @@ extension ControlCore {
             return installGroup(group, audience, stream, cipher, key)
         }
         // The one before is used until this one's tree is open.
-        if let old = streams.trees[group], old.pending == nil { streams.formerTrees[group] = old }
+        if var old = streams.trees[group], old.pending == nil {
+            old.until = now + ControlCore.formerUse
+            streams.formerTrees[group] = old
+        }
         streams.trees[group] = GroupTree(
             audience: audience, stream: stream, firstHops: [], isReady: false,
             pending: GroupTree.Pending(cipher: cipher, key: key))
@@ -190,13 +197,23 @@ extension ControlCore {
 
     mutating func handleTreeTimeout(_ now: Instant) {
         sayClosings(now)
+        for group in streams.formerTrees.keys.sorted() {
+            guard let former = streams.formerTrees[group], former.until <= now else { continue }
+            // The next one's tree is not to be had at present: each member gets a copy of its own.
+            streams.formerTrees[group] = nil
+            command(.setFirstHops(group: group, .none))
+            close(former, now)
+        }
         for group in streams.trees.keys.sorted() {
             if let tree = streams.trees[group], !tree.isReady, tree.retryDue <= now { openTree(group, now) }
         }
     }
 
     var treeTimeout: Instant {
-        streams.trees.values.reduce(streams.closings.first?.due ?? .distantFuture) { $1.isReady ? $0 : min($0, $1.retryDue) }
+        let former = streams.formerTrees.values.map(\.until).min() ?? .distantFuture
+        return streams.trees.values.reduce(min(streams.closings.first?.due ?? .distantFuture, former)) {
+            $1.isReady ? $0 : min($0, $1.retryDue)
+        }
     }
 
     private func stands(_ group: GroupTree) -> Bool {

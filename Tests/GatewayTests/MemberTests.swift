@@ -531,6 +531,29 @@ struct BrokenWayTests {
 }
 
 extension TreeTests {
+    /// Who carries has no room for the stream that takes the place of one that it carries: members get copies of their own in time.
+    @Test func aCarrierThatRefusesTheNextKeyLosesNothing() throws {
+        let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [2, 3])
+        mesh.run(for: .seconds(15))
+        let began = run(mesh, 100)
+        #expect(bytes(mesh, from: 0, to: 1, since: began) > 100_000, "it carries")
+        let origin = SiteID(mesh.sites[3].identity.publicKey)
+        let tree = try #require(TreeAnnouncement(chain: [SiteID(mesh.sites[1].identity.publicKey)]))
+        for number in 0..<UInt32(Transit.limit) {
+            let opening = RouteOpening(stream: 1_000 + number, sequence: 1, isPair: true, lanes: 1, origin: origin, tree: tree)
+            mesh.sites[1].core.control.mesh?.relays.transits[opening.stream] = Transit(
+                opening: opening, upstream: 15, children: [], waiting: [])
+        }
+        let group = try #require(mesh.sites[0].core.control.streams.trees.first { $0.value.audience.count == 2 }?.key)
+        mesh.sites[0].core.control.streams.book.handleRenewalDue(group, at: mesh.now)
+        for site in 2..<4 { mesh.sites[site].delivered[0] = [] }
+        let second = run(mesh, 3_000, from: 100)
+        for site in 2..<4 { #expect(numbers(mesh, site) == Array(100..<3_100), "site \(site)") }
+        #expect(bytes(mesh, from: 0, to: 2, since: second + .seconds(6)) > 1_000_000, "copies of their own")
+    }
+
     /// Who only carries is started anew, and has forgotten what it carried: its links never went down.
     @Test func aCarrierThatForgotIsReplacedAtOnce() throws {
         let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
