@@ -364,6 +364,7 @@ extension ControlCore {
             mesh?.gossip.handleTime(wall: wall, at: now)
             lookThroughMembers(now)
             measureLinks(now)
+            improveTrees(now)
             checkOwnPass(now)
         }
         guard let due = mesh?.gossip.nextTimeout, due <= now else { return }

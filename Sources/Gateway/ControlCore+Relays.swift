@@ -172,6 +172,7 @@ extension ControlCore {
         mesh?.relays.messages[place] = nil
         for stream in (mesh?.relays.transits.keys.sorted() ?? []) {
             guard let transit = mesh?.relays.transits[stream] else { continue }
+            mesh?.relays.transits[stream]?.formerChildren.removeAll { $0 == place }
             if transit.upstream == place {
                 remove(stream, now)
             } else if transit.children.contains(place) {
@@ -251,8 +252,10 @@ extension ControlCore {
             transit.former = former
             transit.formerUntil = now + Transit.grace
         }
-        for child in known?.children ?? [] where !children.contains(child) && peers[child].isUp {
-            mesh?.relays.tell(.close(stream: opening.stream, origin: opening.origin), to: child)
+        if let known {
+            let all = Set(known.children + known.formerChildren).subtracting(children)
+            transit.formerChildren = all.sorted().filter { peers[$0].isUp && peers[$0].isDirect }
+            if !transit.formerChildren.isEmpty { transit.formerUntil = now + Transit.grace }
         }
         mesh?.relays.transits[opening.stream] = transit
         for (child, part) in zip(children, parts) {
@@ -293,7 +296,7 @@ extension ControlCore {
         guard let transit = mesh?.relays.transits[stream], let origin = mesh?.places[transit.opening.origin] else { return }
         let opening = transit.opening
         var hops = PeerSet.none
-        for child in transit.children { hops.insert(PeerIndex(child)) }
+        for child in transit.children + transit.formerChildren { hops.insert(PeerIndex(child)) }
         command(
             .installRoute(
                 RouteInstallation(
@@ -313,9 +316,7 @@ extension ControlCore {
 
     private mutating func remove(_ stream: UInt32, _ now: Instant) {
         guard let transit = mesh?.relays.transits.removeValue(forKey: stream) else { return }
-        for child in transit.children where peers[child].isUp {
-            mesh?.relays.tell(.close(stream: stream, origin: transit.opening.origin), to: child)
-        }
+        sayClosed(transit, to: transit.children + transit.formerChildren)
         guard transit.isInstalled else { return }
         guard let origin = mesh?.places[transit.opening.origin],
             streams.taken.contains(where: { $0.stream == stream && $0.origin == origin })
@@ -331,8 +332,12 @@ extension ControlCore {
     /// The stream is no more.
     mutating func forgetTransit(_ stream: UInt32, _ now: Instant) {
         guard let transit = mesh?.relays.transits.removeValue(forKey: stream) else { return }
-        for child in transit.children where peers[child].isUp {
-            mesh?.relays.tell(.close(stream: stream, origin: transit.opening.origin), to: child)
+        sayClosed(transit, to: transit.children + transit.formerChildren)
+    }
+
+    private mutating func sayClosed(_ transit: Transit, to children: [Int]) {
+        for child in children where peers[child].isUp {
+            mesh?.relays.tell(.close(stream: transit.opening.stream, origin: transit.opening.origin), to: child)
         }
     }
 
@@ -342,8 +347,10 @@ extension ControlCore {
         guard mesh != nil else { return }
         if let due = mesh?.relays.updateDue, due <= now { updatePaths(now) }
         for stream in (mesh?.relays.transits.keys.sorted() ?? []) {
-            guard let transit = mesh?.relays.transits[stream], transit.former != nil, transit.formerUntil <= now else { continue }
+            guard let transit = mesh?.relays.transits[stream], transit.isChanging, transit.formerUntil <= now else { continue }
+            sayClosed(transit, to: transit.formerChildren)
             mesh?.relays.transits[stream]?.former = nil
+            mesh?.relays.transits[stream]?.formerChildren = []
             install(stream, now)
         }
         for index in peers.indices {

@@ -49,6 +49,8 @@ struct StreamControl: Sendable {
     var trees: [Int: GroupTree] = [:]
     /// Those that are used while the group's next is opened.
     var formerTrees: [Int: GroupTree] = [:]
+    /// The last group whose tree was looked at for a better one.
+    var lastImproved = -1
     /// First hops that are still to be told that a stream does not come their way, in order.
     var closings: [(due: Instant, stream: UInt32, hops: [Int])] = []
 

@@ -5,8 +5,8 @@
 //     origin --- open(stream, part) ---> first hops --- open(part) ---> ... members
 //            <------------------ ready, once all below have said so
 //
-// A tree is kept while it stands. When a link of it fails, or whoever carries may not any longer, another is opened in its place,
-// with the same stream and key: members take what comes from either neighbour for a while.
+// A tree is kept while it stands and no other is much better. When a link of it fails, or whoever carries may not any longer,
+// another is opened in its place, with the same stream and key: members take what comes from either neighbour for a while.
 
 import Basics
 import Mesh
@@ -39,6 +39,8 @@ struct GroupTree: Sendable {
 
 extension ControlCore {
     private static let treePatience = Interval.seconds(2)
+    /// Trees that are looked at each second for a better one.
+    private static let treesAtOnce = 8
     /// How long a stream is used after another has taken its place: less than members open it.
     private static let formerUse = AudienceBook.grace * 4 / 5
     /// What was under way on a way that is left is still passed on for so long.
@@ -85,14 +87,18 @@ extension ControlCore {
         return hops
     }
 
+    private var treePolicy: TreePolicy { TreePolicy(copyCost: UInt64(clamping: configuration.copyCost.nanoseconds / 1_000)) }
+
+    private func bestTree(_ audience: PeerSet) -> DistributionTree? {
+        guard let own = mesh?.gossip.site, let topology = mesh?.relays.topology else { return nil }
+        return topology.tree(from: own, to: audience.members.compactMap { peers[$0.index].site }, treePolicy)
+    }
+
     /// Opens the best tree there is; tries again later where there is none.
     private mutating func openTree(_ group: Int, _ now: Instant) {
-        guard let old = streams.trees[group], let own = mesh?.gossip.site, let topology = mesh?.relays.topology else { return }
+        guard let old = streams.trees[group], let own = mesh?.gossip.site, let tree = bestTree(old.audience) else { return }
         streams.trees[group]?.retryDue = now + ControlCore.treePatience
         let members = old.audience.members.map(\.index)
-        let sites = members.compactMap { peers[$0].site }
-        let policy = TreePolicy(copyCost: UInt64(clamping: configuration.copyCost.nanoseconds / 1_000))
-        let tree = topology.tree(from: own, to: sites, policy)
         let parts = tree.nodes.filter { $0.parent == 0 && $0.site != own }.map(\.site)
         let hops = parts.compactMap { neighbour($0) }
         guard tree.unreachable.isEmpty, hops.count == parts.count, let sequence = mesh?.relays.nextSequence() else { return }
@@ -192,6 +198,23 @@ extension ControlCore {
         for group in streams.trees.keys.sorted() {
             guard let tree = streams.trees[group], tree.isReady, !stands(tree) else { continue }
             openTree(group, now)
+        }
+    }
+
+    /// Looks at some of the trees that stand, in turn: one gives way to another that is better by a margin. Measurements waver,
+    /// and a tree takes all of a feed along, so the margin is the same as for paths.
+    mutating func improveTrees(_ now: Instant) {
+        let groups = streams.trees.keys.sorted()
+        let start = groups.firstIndex { $0 > streams.lastImproved } ?? 0
+        for number in 0..<min(groups.count, ControlCore.treesAtOnce) {
+            let group = groups[(start + number) % groups.count]
+            streams.lastImproved = group
+            guard let tree = streams.trees[group], tree.isReady, tree.pending == nil, let held = tree.tree,
+                let price = mesh?.relays.topology.price(of: held, treePolicy), let best = bestTree(tree.audience),
+                best.unreachable.isEmpty, best != held, let other = mesh?.relays.topology.price(of: best, treePolicy)
+            else { continue }
+            let leastGain = best.relayedLinks < held.relayedLinks ? 0 : Paths.leastGain
+            if other + max(price / 8, leastGain) < price { openTree(group, now) }
         }
     }
 

@@ -30,15 +30,19 @@ struct Transit: Sendable {
     var upstream: Int
     var former: Int?
     var formerUntil = Instant.distantFuture
-    /// Those that it is passed on to.
+    /// Those that it is passed on to; and those that it was passed on to before, who still get it for so long: until all on the
+    /// new way are ready, the origin sends as before.
     var children: [Int]
+    var formerChildren: [Int] = []
     /// Children that have not said that they are ready.
     var waiting: Set<Int>
     /// Whether the lanes have been told, and the neighbour that all are ready.
     var isInstalled = false
     var isTold = false
 
-    /// How long what was under way on the former way is still taken.
+    var isChanging: Bool { former != nil || !formerChildren.isEmpty }
+
+    /// How long what was under way on the former way is still taken, and passed on.
     static let grace = Interval.seconds(5)
     /// Streams that are carried or taken at once, and of one neighbour.
     static let limit = 384
@@ -79,7 +83,7 @@ struct RelayBook: Sendable {
 
     var nextTimeout: Instant {
         var next = min(updateDue ?? .distantFuture, lanesDue, tryDue)
-        for transit in transits.values where transit.former != nil { next = min(next, transit.formerUntil) }
+        for transit in transits.values where transit.isChanging { next = min(next, transit.formerUntil) }
         return next
     }
 

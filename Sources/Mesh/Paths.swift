@@ -114,7 +114,7 @@ public struct Paths: Sendable {
     /// Links that a datagram crosses at most.
     public static let hopLimit = 8
     /// Another path must be cheaper by an eighth, and if it has no fewer hops by this many microseconds.
-    static let leastGain: UInt64 = 500
+    public static let leastGain: UInt64 = 500
 
     public let source: SiteID
     private let hopLimit: Int

@@ -41,6 +41,8 @@ public struct DistributionTree: Hashable, Sendable {
     public let cost: UInt64
 
     public var origin: SiteID { nodes[0].site }
+    /// Links between a relay and a site below it.
+    public var relayedLinks: Int { nodes.dropFirst().count { $0.parent != 0 } }
     /// Copies that leave the origin.
     public var originCopies: Int { nodes.dropFirst().count { $0.parent == 0 } }
     public var members: [SiteID] { nodes.filter(\.isMember).map(\.site).sorted() }
@@ -59,6 +61,21 @@ public struct DistributionTree: Hashable, Sendable {
 }
 
 extension Topology {
+    /// What a tree costs in this graph: the delay to each member, and what further copies of the origin's do. `nil` where a link of
+    /// it is gone, or somebody on it does not carry for others. Unlike the sum of its links' costs it says what is better for
+    /// members.
+    public func price(of tree: DistributionTree, _ policy: TreePolicy) -> UInt64? {
+        var delays: [UInt64] = [0]
+        var price = policy.copyCost * UInt64(max(tree.originCopies - 1, 0))
+        for node in tree.nodes.dropFirst() {
+            let above = tree.nodes[node.parent].site
+            guard let cost = cost(from: above, to: node.site), node.parent == 0 || mayRelay(above) else { return nil }
+            delays.append(delays[node.parent] + UInt64(cost))
+            if node.isMember { price += delays[delays.count - 1] }
+        }
+        return price
+    }
+
     /// Relays that are tried as the origin's only first hop, when copies cost something.
     private static let trials = 8
 

@@ -134,7 +134,7 @@ public final class Replay {
             takeSnapshots(before: isOver ? lastFrame + lingerLived : now)
             if isOver { break }
             if let arrival = wire.nextArrived(by: now) {
-                sites[arrival.to].handleDatagram(arrival.bytes, from: arrival.from, at: now)
+                sites[arrival.to].handleDatagram(arrival.bytes, from: arrival.source, at: now)
                 try flush(arrival.to, now)
             } else if nextTimer <= now {
                 for index in sites.indices where sites[index].nextTimeout <= now {
@@ -171,7 +171,7 @@ public final class Replay {
 
     private func flush(_ index: Int, _ now: Instant) throws(CaptureError) {
         try sites[index].flush(at: now, since: zero)
-        for (to, bytes) in sites[index].takeDatagrams() { wire.carry(bytes, from: index, to: to, at: now) }
+        for (to, bytes) in sites[index].takeDatagrams() { wire.carry(bytes, from: index, to: to, source: ReplaySite.endpoint(of: index), at: now) }
         for event in sites[index].takeEvents() { events.append((now - zero, scenario.sites[index].name, event)) }
     }
 

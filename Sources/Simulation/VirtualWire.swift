@@ -1,5 +1,5 @@
-// The WAN of a replay: point-to-point links between sites that delay, lose and measure datagrams, on the virtual clock and
-// from one seed. Nothing is reordered on a link: delay is the same for every datagram.
+// The WAN of a replay or a simulation: point-to-point links between sites that delay, lose, double, spoil and measure datagrams,
+// on the virtual clock and from one seed. Without jitter nothing is reordered on a link: delay is the same for every datagram.
 
 import Basics
 import HeapModule
@@ -7,8 +7,15 @@ import HeapModule
 /// What one direction of a link does.
 public struct LinkCharacter: Sendable, Hashable {
     public var delay: Interval
+    /// Added to the delay, evenly distributed: with more than the distance of two datagrams, they overtake each other.
+    public var jitter = Interval.zero
     /// Datagrams lost in a million.
     public var lossMillionths: UInt32
+    /// Datagrams that come twice, and those with a wrong bit, in a million.
+    public var duplicateMillionths: UInt32 = 0
+    public var corruptMillionths: UInt32 = 0
+    /// Whether it carries nothing.
+    public var isCut = false
     /// Octets of the longest IP packet.
     public var mtu: Int
     /// When it carries nothing: what is sent from the beginning of a period to just before its end. Ascending.
@@ -44,6 +51,8 @@ public struct VirtualWire {
         public var sequence: UInt64
         public var from: Int
         public var to: Int
+        /// Where the receiver sees it come from.
+        public var source: Endpoint
         public var bytes: [UInt8]
 
         public static func < (a: Arrival, b: Arrival) -> Bool { (a.at, a.sequence) < (b.at, b.sequence) }
@@ -73,6 +82,11 @@ public struct VirtualWire {
         characters[b * sites + a] = character
     }
 
+    /// Changes the direction from one site to another.
+    public mutating func change(from: Int, to: Int, _ change: (inout LinkCharacter) -> Void) {
+        change(&characters[from * sites + to])
+    }
+
     /// O(datagrams under way).
     public func tally(from: Int, to: Int) -> LinkTally {
         var tally = tallies[from * sites + to]
@@ -83,24 +97,35 @@ public struct VirtualWire {
     /// When the next datagram arrives.
     public var nextArrival: Instant { underWay.min?.at ?? .distantFuture }
 
-    public mutating func carry(_ bytes: [UInt8], from: Int, to: Int, at now: Instant) {
+    public mutating func carry(_ bytes: [UInt8], from: Int, to: Int, source: Endpoint, at now: Instant) {
         let link = from * sites + to
+        let character = characters[link]
         tallies[link].datagrams += 1
         tallies[link].bytes += UInt64(bytes.count)
-        if !characters[link].cuts.isEmpty, characters[link].cuts.contains(where: { $0.contains(now) }) {
+        if character.isCut || character.cuts.contains(where: { $0.contains(now) }) {
             tallies[link].cut += 1
             return
         }
-        if bytes.count + VirtualWire.headerBytes > characters[link].mtu {
+        if bytes.count + VirtualWire.headerBytes > character.mtu {
             tallies[link].tooLong += 1
             return
         }
-        if random.chance(millionths: characters[link].lossMillionths) {
+        if random.chance(millionths: character.lossMillionths) {
             tallies[link].lost += 1
             return
         }
-        underWay.insert(Arrival(at: now + characters[link].delay, sequence: sequence, from: from, to: to, bytes: bytes))
-        sequence += 1
+        for _ in 0..<(random.chance(millionths: character.duplicateMillionths) ? 2 : 1) {
+            var carried = bytes
+            if random.chance(millionths: character.corruptMillionths), !carried.isEmpty {
+                carried[Int.random(in: carried.indices, using: &random)] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+            }
+            var at = now + character.delay
+            if character.jitter > .zero {
+                at = at + .nanoseconds(Int64.random(in: 0...character.jitter.nanoseconds, using: &random))
+            }
+            underWay.insert(Arrival(at: at, sequence: sequence, from: from, to: to, source: source, bytes: carried))
+            sequence += 1
+        }
     }
 
     /// The datagram that arrives first, if that is not after `now`.
