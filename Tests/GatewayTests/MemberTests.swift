@@ -324,6 +324,38 @@ struct TreeTests {
         #expect(bytes(mesh, from: 0, to: 2, since: began) == 0 && bytes(mesh, from: 0, to: 3, since: began) == 0)
     }
 
+    /// A tree that stands gives way to a much better one, and back, while a feed runs: nothing is lost, doubled or overtaken.
+    @Test func aTreeGivesWayToABetterOne() throws {
+        // Copies have a price below the way by the relay while that is far from the others.
+        let mesh = mesh(copyCost: .milliseconds(50), cuts: [])
+        func setFar(_ delay: Interval) { for site in 2..<4 { mesh.setWire(1, site) { $0.delay = delay } } }
+        setFar(.milliseconds(150))
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        join(mesh, [1, 2, 3])
+        mesh.run(for: .seconds(15))
+        var began = run(mesh, 200)
+        for site in 1..<4 { #expect(bytes(mesh, from: 0, to: site, since: began) > 200 * 1_042, "a copy for site \(site)") }
+        // Smoothed round trips and what gossip tells of them follow within some tens of seconds.
+        setFar(.milliseconds(1))
+        _ = run(mesh, 8_000, from: 200)
+        began = run(mesh, 200, from: 8_200)
+        #expect(bytes(mesh, from: 0, to: 1, since: began) < 200 * 1_042 * 115 / 100)
+        #expect(bytes(mesh, from: 0, to: 2, since: began) == 0 && bytes(mesh, from: 0, to: 3, since: began) == 0)
+        setFar(.milliseconds(150))
+        _ = run(mesh, 8_000, from: 8_400)
+        began = run(mesh, 200, from: 16_400)
+        for site in 1..<4 { #expect(bytes(mesh, from: 0, to: site, since: began) > 200 * 1_042, "a copy for site \(site)") }
+        mesh.run(for: .seconds(1))
+        for site in 1..<4 {
+            let seen = numbers(mesh, site)
+            #expect(Set(seen).count == seen.count, "nothing comes twice at site \(site)")
+            #expect(Set(seen) == Set(0..<16_600), "\(16_600 - seen.count) lost at site \(site)")
+            // Nothing overtakes what went the shorter way, but for what was under way when the ways changed.
+            let overtaken = zip(seen, seen.dropFirst()).count { $0 > $1 }
+            #expect(overtaken < 50, "\(overtaken) out of order at site \(site)")
+        }
+    }
+
     /// Who carries dies while a feed runs: its members are reached itself by then, and nothing comes twice.
     @Test func aTreeThatBreaksIsReplaced() throws {
         let mesh = mesh(copyCost: .milliseconds(50), cuts: [])

@@ -1,0 +1,35 @@
+// What always holds of control's tables, as sentences for simulations and tests to find untrue.
+
+import Basics
+import Mesh
+
+extension ControlCore {
+    /// - Returns: a sentence for each property that does not hold. O(everything).
+    public func checkInvariants() -> [String] {
+        var problems = mesh?.gossip.checkInvariants() ?? []
+        func expect(_ holds: Bool, _ sentence: @autoclosure () -> String) { if !holds { problems.append(sentence()) } }
+        expect((mesh?.relays.transits.count ?? 0) <= Transit.limit, "more streams are carried than the limit")
+        expect(streams.taken.count <= GroupLimits.places(peers: peerPlaces), "more streams are taken than there are places")
+        streams.book.checkInvariants()
+        for (index, peer) in peers.enumerated() {
+            expect(peer.sessions.count <= PeerState.sessionLimit, "peer \(index) has more sessions than the limit")
+            expect(peer.pending.count <= PeerState.pendingLimit, "peer \(index) has more initiations under way than the limit")
+            expect(peer.candidates.count <= PeerState.candidateLimit, "peer \(index) has more addresses than the limit")
+            expect(!peer.isUp || peer.newest != nil, "peer \(index) is up without keys")
+            expect(!peer.isRelayUsed || peer.relay != nil, "peer \(index) is reached by a way that is not known")
+            expect((mesh?.relays.messages[index]?.count ?? 0) <= RelayBook.messageLimit, "peer \(index) is to be told too much")
+        }
+        for (site, place) in mesh?.places ?? [:] {
+            expect(peers[place].site == site, "the place of \(site) is another's")
+        }
+        return problems
+    }
+
+    /// Peers that are up.
+    public var peersUp: Int { peers.count { $0.isUp } }
+
+    /// What is known of the mesh, in short: gateways with the same know the same. Empty without passes.
+    public var meshSummary: [UInt8] {
+        mutating get { mesh?.gossip.summary ?? [] }
+    }
+}
