@@ -68,8 +68,9 @@ extension ControlCore {
             places.removeAll { $0 == endpoint }
             places.insert(endpoint, at: 0)
         }
-        if hasWay(index) { places.append(.relayed(index)) }
-        return places.isEmpty ? nil : places[peer.attempts % places.count]
+        guard hasWay(index) else { return places.isEmpty ? nil : places[peer.attempts % places.count] }
+        // Every second time: a site behind a NAT that maps each destination apart has many addresses, and none of them leads to it.
+        return places.isEmpty || peer.attempts % 2 == 1 ? .relayed(index) : places[peer.attempts / 2 % places.count]
     }
 
     private mutating func scheduleRetry(_ index: Int, _ now: Instant) {

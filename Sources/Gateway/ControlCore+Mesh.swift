@@ -303,6 +303,7 @@ extension ControlCore {
     /// A link is suspect, or is no longer: it is told at once, and the ways may change.
     mutating func noteDoubt(_ index: Int, _ now: Instant) {
         guard let site = peers[index].site, mesh != nil else { return }
+        mesh?.datagrams[site] = nil
         tellLink(index, site, now)
         mesh?.relays.noteChange(at: now)
     }
@@ -398,6 +399,13 @@ extension ControlCore {
                 return mailboxes.reduce(UInt64(0)) { $0 &+ $1.board.load(place) }
             }
             let (count, lost) = (total(.datagramsIn), total(.datagramsLost))
+            // What a silence has swallowed is not what the link loses when it carries: a cut of a second would count as some
+            // percent for minutes.
+            if peers[index].path.isDoubted || peers[index].path.isSuspect {
+                mesh?.datagrams[site] = nil
+                tellLink(index, site, now)
+                continue
+            }
             // What is lost while others carry from there too is not this link's: both ways have one sequence of numbers.
             if now - lastHeardRouted(index) < ControlCore.carriedLately {
                 mesh?.datagrams[site] = (count, lost)

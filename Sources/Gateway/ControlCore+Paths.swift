@@ -135,13 +135,6 @@ extension ControlCore {
         followSearch(index, now)
     }
 
-    func pathTimeout(of peer: PeerState) -> Instant {
-        let resolve = peer.hasAddress ? peer.path.resolveDue : .distantFuture
-        guard peer.isUp, peer.isDirect else { return resolve }
-        return min(
-            resolve, peer.path.search.nextTimeout, peer.path.monitor.nextTimeout(isSuspect: peer.path.isSuspect))
-    }
-
     /// Whether much was sent to the peer since this was last asked.
     private mutating func isBusy(_ index: Int) -> Bool {
         let place = mailbox.layout.index(PeerIndex(index), .bytesOut)

@@ -424,12 +424,4 @@ extension ControlCore {
             command(.setPath(PeerIndex(index), size: UInt16(clamping: size)))
         }
     }
-
-    func relayTimeout(of peer: PeerState) -> Instant {
-        var next = Instant.distantFuture
-        if let relay = peer.relay, !relay.isReady { next = min(next, relay.retryDue) }
-        guard peer.isRelayUsed else { return next }
-        return min(
-            next, peer.relayPath.search.nextTimeout, peer.relayPath.monitor.nextTimeout(isSuspect: peer.relayPath.isSuspect))
-    }
 }

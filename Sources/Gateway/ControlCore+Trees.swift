@@ -213,8 +213,8 @@ extension ControlCore {
                 let price = mesh?.relays.topology.price(of: held, treePolicy), let best = bestTree(tree.audience),
                 best.unreachable.isEmpty, best != held, let other = mesh?.relays.topology.price(of: best, treePolicy)
             else { continue }
-            let leastGain = best.relayedLinks < held.relayedLinks ? 0 : Paths.leastGain
-            if other + max(price / 8, leastGain) < price { openTree(group, now) }
+            let isShorter = best.relayedLinks < held.relayedLinks
+            if Paths.isWorth(other, insteadOf: price, hasFewerHops: isShorter) { openTree(group, now) }
         }
     }
 

@@ -348,17 +348,12 @@ public struct ControlCore: Sendable {
 
     /// When to call `handleTimeout` next.
     public var nextTimeout: Instant {
-        var next = min(nextMulticastTimeout, mesh?.nextTimeout ?? .distantFuture)
-        for peer in peers {
-            if let due = peer.nextInitiation { next = min(next, due) }
-            if let waiting = peer.waiting { next = min(next, waiting.expires) }
-            if let pending = peer.pending.first { next = min(next, pending.expires) }
-            for session in peer.sessions { next = min(next, session.expires) }
-            if peer.isUp, peer.nextInitiation == nil, let newest = peer.newest { next = min(next, newest.renewAt) }
-            next = min(next, pathTimeout(of: peer), relayTimeout(of: peer))
+        mutating get {
+            var next = min(nextMulticastTimeout, mesh?.nextTimeout ?? .distantFuture)
+            for index in peers.indices where peers[index].key != nil { next = min(next, peers[index].nextTimeout()) }
+            next = min(next, streams.nextTimeout, treeTimeout)
+            return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
         }
-        next = min(next, streams.nextTimeout, treeTimeout)
-        return held.allSatisfy(\.isEmpty) && sightings.allSatisfy(\.isEmpty) && waitingFrame == nil ? next : .zero
     }
 
     /// Asks the lane for its MAC table; the token names the answer that `pollMACs` gives.

@@ -29,7 +29,7 @@ public struct GatewayCore: ~Copyable {
 
     /// `.zero` while frames wait for a drained lane.
     public var nextTimeout: Instant {
-        mailbox.outbound.isEmpty ? min(lane.nextTimeout, control.nextTimeout) : .zero
+        mutating get { mailbox.outbound.isEmpty ? min(lane.nextTimeout, control.nextTimeout) : .zero }
     }
 
     public mutating func handleTimeout(at now: Instant) {
@@ -40,7 +40,8 @@ public struct GatewayCore: ~Copyable {
     /// Carries messages between the halves until both are silent, then ends the lane's batch.
     public mutating func settle(at now: Instant) {
         repeat {
-            control.handleEvents(at: now)
+            // Control looks at every peer, which the datagrams that are the lane's alone need not wait for.
+            if mailbox.hasWorkForControl { control.handleEvents(at: now) }
             lane.handleCommands(at: now)
             // What waits for a drained lane waits for the next call.
         } while mailbox.hasWorkForControl || !mailbox.commands.isEmpty || (!mailbox.outbound.isEmpty && !lane.wantsDrain)

@@ -184,4 +184,21 @@ struct PeerState: Sendable {
         let first = peer * StreamIdentifier.slotsPerPeer
         return (first..<(first + StreamIdentifier.slotsPerPeer)).first { !used.contains($0) }
     }
+
+    /// When control has to look at it next. It changes nothing, and is `mutating` since a call that is not copies all of a peer's
+    /// state: that took half of a large mesh's time.
+    mutating func nextTimeout() -> Instant {
+        var next = nextInitiation ?? .distantFuture
+        if let waiting { next = min(next, waiting.expires) }
+        if !pending.isEmpty { next = min(next, pending[0].expires) }
+        for index in sessions.indices { next = min(next, sessions[index].expires) }
+        if isUp, nextInitiation == nil, let newest { next = min(next, newest.renewAt) }
+        if hasAddress { next = min(next, path.resolveDue) }
+        if isUp && isDirect {
+            next = min(next, path.search.nextTimeout, path.monitor.nextTimeout(isSuspect: path.isSuspect))
+        }
+        if let relay, !relay.isReady { next = min(next, relay.retryDue) }
+        guard isRelayUsed else { return next }
+        return min(next, relayPath.search.nextTimeout, relayPath.monitor.nextTimeout(isSuspect: relayPath.isSuspect))
+    }
 }

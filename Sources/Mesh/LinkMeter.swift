@@ -8,8 +8,10 @@ public struct LinkMeter: Sendable {
     public static let pause = Interval.seconds(10)
     /// A round trip is told anew when it is off by a fifth, and by more than this.
     static let leastChange: UInt32 = 1_000
-    /// Loss is told anew when it is off by this, in 1/10,000.
+    /// Loss is told anew when it is off by this, in 1/10,000; and when it has become less than half of what was told, down to one
+    /// in a thousand: a link that has become good must not stay dear.
     static let leastLossChange = 100
+    static let leastLoss = 10
 
     /// Round trips of which the shortest counts: the first are measured while keys are agreed.
     static let firstSamples = 8
@@ -69,5 +71,6 @@ public struct LinkMeter: Sendable {
         let change = a > b ? a - b : b - a
         return (change > LinkMeter.leastChange && change > a / 5)
             || abs(Int(told.loss) - Int(measure.loss)) >= LinkMeter.leastLossChange
+            || (told.loss >= LinkMeter.leastLoss && measure.loss < told.loss / 2)
     }
 }

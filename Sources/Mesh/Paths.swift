@@ -113,8 +113,14 @@ extension Topology {
 public struct Paths: Sendable {
     /// Links that a datagram crosses at most.
     public static let hopLimit = 8
-    /// Another path must be cheaper by an eighth, and if it has no fewer hops by this many microseconds.
-    public static let leastGain: UInt64 = 500
+    /// Another path must be cheaper by an eighth, and by this many microseconds.
+    static let leastGain: UInt64 = 500
+
+    /// Whether another path, or tree, is better by enough. One with fewer hops need not be: nobody is to carry for nothing, and the
+    /// margin for the way back to more hops keeps it from wavering.
+    public static func isWorth(_ new: UInt64, insteadOf held: UInt64, hasFewerHops: Bool) -> Bool {
+        hasFewerHops ? new <= held : new + max(held / 8, leastGain) < held
+    }
 
     public let source: SiteID
     private let hopLimit: Int
@@ -142,9 +148,8 @@ public struct Paths: Sendable {
                 continue
             }
             let isNewInDoubt = topology.cost(of: new, from: source)?.isSuspect ?? true
-            // Where all are near each other nothing is ever cheaper by so much, and still nobody is to carry for nothing.
-            let leastGain = new.hops.count < held.1.hops.count ? 0 : Paths.leastGain
-            let isBetter = new.cost + max(held.0.cost / 8, leastGain) < held.0.cost
+            let isBetter = Paths.isWorth(
+                new.cost, insteadOf: held.0.cost, hasFewerHops: new.hops.count < held.1.hops.count)
             let leavesDoubt = held.0.isSuspect && !isNewInDoubt
             if new.hops != held.1.hops && (isBetter || leavesDoubt) {
                 paths[site] = new

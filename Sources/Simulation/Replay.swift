@@ -171,7 +171,9 @@ public final class Replay {
 
     private func flush(_ index: Int, _ now: Instant) throws(CaptureError) {
         try sites[index].flush(at: now, since: zero)
-        for (to, bytes) in sites[index].takeDatagrams() { wire.carry(bytes, from: index, to: to, source: ReplaySite.endpoint(of: index), at: now) }
+        for (to, bytes) in sites[index].takeDatagrams() {
+            wire.carry(bytes, from: index, to: to, source: ReplaySite.endpoint(of: index), at: now)
+        }
         for event in sites[index].takeEvents() { events.append((now - zero, scenario.sites[index].name, event)) }
     }
 

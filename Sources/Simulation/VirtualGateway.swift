@@ -31,7 +31,9 @@ struct VirtualGateway: ~Copyable {
         for number in 0..<ports { core.lane.handlePortState(PortIndex(number), isUp: true, captureDrops: 0) }
     }
 
-    var nextTimeout: Instant { core.nextTimeout }
+    var nextTimeout: Instant {
+        mutating get { core.nextTimeout }
+    }
     var wantsDrain: Bool { core.lane.wantsDrain }
 
     mutating func handleFrame(_ bytes: [UInt8], on port: PortIndex, at now: Instant) {

@@ -13,7 +13,8 @@ struct Causeway: AsyncParsableCommand {
         abstract: "Joins Ethernet segments at several sites into one, over encrypted tunnels.",
         version: version,
         subcommands: [
-            GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self, SimulateCommand.self,
+            GenerateKey.self, PublicKeyCommand.self, Check.self, Run.self, Show.self, Why.self, ReplayCommand.self,
+            SimulateCommand.self,
             MeshCommand.self, PeerCommand.self,
         ])
 

@@ -39,7 +39,10 @@ struct SimulateCommand: ParsableCommand {
         let report = simulation.run()
         for line in report.lines { print(line) }
         guard report.isRight else {
-            throw Failure(report.violations + ["\(report.violationCount) in all: causeway simulate --sites \(plan.count) --seed \(plan.seed) --rounds \(plan.rounds) --verbose shows how it came about"])
+            throw Failure(
+                report.violations + [
+                    "\(report.violationCount) in all: causeway simulate --sites \(plan.count) --seed \(plan.seed) --rounds \(plan.rounds) --verbose shows how it came about"
+                ])
         }
     }
 }

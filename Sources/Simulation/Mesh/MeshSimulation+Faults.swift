@@ -4,7 +4,8 @@ import Basics
 import Mesh
 
 enum Fault: String, CaseIterable, Comparable {
-    case cut, oneWayCut, loss, lossyAccess, partition, heal, crash, restart, lostClock, lateStart, newMapping, revocation, join, leave
+    case cut, oneWayCut, loss, lossyAccess, partition, heal, crash, restart, lostClock, lateStart, newMapping, revocation, join,
+        leave
 
     static func < (a: Fault, b: Fault) -> Bool { a.rawValue < b.rawValue }
 }

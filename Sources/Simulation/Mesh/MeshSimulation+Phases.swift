@@ -102,8 +102,13 @@ extension MeshSimulation {
             run(for: .seconds(1))
             if received.contains(where: { !$0.isEmpty }) { violate("a revoked site's broadcast arrives") }
         }
-        report.relayedPairs = members.reduce(0) { count, site in
-            count + sites[site].meshSnapshot(at: now).ways.count { $0.state == .relayed }
+        for site in members {
+            let snapshot = sites[site].meshSnapshot(at: now)
+            for way in snapshot.ways where way.state == .relayed {
+                report.relayedPairs += 1
+                let link = snapshot.links.first { $0.ends == ("site\(site)", way.name) || $0.ends == (way.name, "site\(site)") }
+                note("site \(site) reaches \(way.name) by \(way.hops), cost \(way.cost ?? 0); the link: \(link.map { "\($0)" } ?? "none")")
+            }
         }
     }
 

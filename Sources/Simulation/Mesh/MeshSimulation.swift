@@ -43,7 +43,10 @@ public final class MeshSimulation {
     private let log: ((String) -> Void)?
 
     struct HostEvent: Comparable {
-        enum Kind { case report, setClock(Interval) }
+        enum Kind {
+            case report
+            case setClock(Interval)
+        }
         var at: Instant
         var sequence: UInt64
         var site: Int
