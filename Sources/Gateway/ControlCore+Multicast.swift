@@ -125,6 +125,7 @@ extension ControlCore {
         driveMesh(now)
         let changed = snooper.takeChangedFacts()
         tellMesh(changed, now)
+        let hasRoutes = mesh?.relays.messages.isEmpty == false
         for index in peers.indices where peers[index].isUp {
             let isMember = peers[index].site != nil
             if !isMember { for key in changed { peers[index].feed.note(key) } }
@@ -137,7 +138,7 @@ extension ControlCore {
                     peers[index].feed.restart(snooper.book)
                 }
             }
-            while peers[index].channel.hasRoom, let message = mesh?.relays.takeMessage(for: index) {
+            while hasRoutes, peers[index].channel.hasRoom, let message = mesh?.relays.takeMessage(for: index) {
                 _ = peers[index].channel.send(message, at: now)
             }
             while peers[index].channel.hasRoom, let message = streams.takeMessage(for: index) {

@@ -98,8 +98,10 @@ struct RelayBook: Sendable {
     }
 
     mutating func takeMessage(for peer: Int) -> [UInt8]? {
-        guard let list = messages[peer], !list.isEmpty else { return nil }
-        return messages[peer]?.removeFirst()
+        guard let message = messages[peer]?.first else { return nil }
+        messages[peer]?.removeFirst()
+        if messages[peer]?.isEmpty == true { messages[peer] = nil }
+        return message
     }
 
     mutating func nextSequence() -> UInt32 {

@@ -85,13 +85,13 @@ extension MeshSimulation {
         }
         for site in sites.indices { send(makeFrame(.broadcast, from: site)) }
         run(for: .seconds(1))
-        for _ in 0..<min(2 * plan.count, 40) {
+        for _ in 0..<20 {
             guard let from = members.randomElement(using: &random), let to = members.randomElement(using: &random), from != to
             else { continue }
             for site in sites.indices { received[site] = [] }
             let frame = makeFrame(.unicast(to), from: from)
             send(frame)
-            run(for: .milliseconds(500))
+            run(for: .milliseconds(300))
             for site in sites.indices where received[site] != (site == to ? [frame.number] : []) {
                 violate("site \(site) got \(received[site]) and not what is right of unicast from \(from) to \(to)")
             }
@@ -134,8 +134,8 @@ extension MeshSimulation {
 
     /// No host sends: what the mesh costs by itself.
     private func idle() {
-        run(for: .seconds(10))
-        let seconds: Int64 = 30
+        run(for: .seconds(5))
+        let seconds: Int64 = 20
         let all = members
         let before = all.map { (octetsSent[$0], sites[$0].meshSnapshot(at: now).gossip.bytesOut) }
         run(for: .seconds(seconds))

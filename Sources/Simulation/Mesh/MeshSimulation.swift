@@ -105,7 +105,7 @@ public final class MeshSimulation {
             sites.append(
                 SimulatedSite(
                     index: site, identity: identity, pass: pass.bytes, authority: authority.key, seeds: seeds,
-                    tuning: MeshSimulation.tuning, places: plan.count, clock: clock,
+                    tuning: tuning, places: plan.count, clock: clock,
                     nat: kinds[site].map { NAT($0, address: SimulatedSite.address(site)) }))
             report.relays += mayRelay ? 1 : 0
             report.limited += send != nil || receive != nil ? 1 : 0
@@ -114,8 +114,10 @@ public final class MeshSimulation {
         }
     }
 
-    private static var tuning: SiteTuning {
+    private var tuning: SiteTuning {
         var tuning = SiteTuning()
+        tuning.livenessSuspect = plan.livenessSuspect
+        tuning.livenessDown = plan.livenessSuspect * 3
         // Often, so that every run sees renewals under faults.
         tuning.rekeyTime = .seconds(45)
         tuning.macLimit = 1_024
@@ -255,25 +257,47 @@ public final class MeshSimulation {
 
     func run(until end: Instant) {
         while true {
-            var (due, timer) = (Instant.distantFuture, -1)
-            for site in sites where site.nextTimeout < due { (due, timer) = (site.nextTimeout, site.index) }
-            let (arrival, event) = (wire.nextArrival, hostEvents.min?.at ?? .distantFuture)
-            let next = min(arrival, due, event)
+            var due = Instant.distantFuture
+            for site in sites where site.nextTimeout < due { due = site.nextTimeout }
+            let next = coarse(min(wire.nextArrival, due, hostEvents.min?.at ?? .distantFuture))
             guard next <= end else { break }
             now = max(now, next)
-            if arrival <= now, let datagram = wire.nextArrived(by: now) {
-                guard sites[datagram.to].isAlive else { continue }
-                drive(datagram.to) { gateway, local in
-                    gateway.handleDatagram(datagram.bytes, from: datagram.source, at: local)
-                }
-            } else if event <= now, let event = hostEvents.popMin() {
+            arriveAll()
+            while let event = hostEvents.min, event.at <= now {
+                hostEvents.removeMin()
                 happen(event)
-            } else {
-                drive(timer) { gateway, local in gateway.handleTimeout(at: local) }
-                countTurn(timer)
+            }
+            for site in sites.indices where sites[site].nextTimeout <= now {
+                drive(site) { gateway, local in gateway.handleTimeout(at: local) }
+                countTurn(site)
             }
         }
         now = max(now, end)
+    }
+
+    private func coarse(_ instant: Instant) -> Instant {
+        let grain = UInt64(plan.grain.nanoseconds)
+        if grain == 1 || instant == .distantFuture { return instant }
+        return Instant(nanoseconds: (instant.nanoseconds + grain - 1) / grain * grain)
+    }
+
+    /// All that arrives at this moment, each site's as one batch.
+    private func arriveAll() {
+        var batches = [[VirtualWire.Arrival]](repeating: [], count: plan.count)
+        var touched: [Int] = []
+        while let datagram = wire.nextArrived(by: now) {
+            guard sites[datagram.to].isAlive else { continue }
+            if batches[datagram.to].isEmpty { touched.append(datagram.to) }
+            batches[datagram.to].append(datagram)
+        }
+        for site in touched {
+            drive(site) { gateway, local in
+                for datagram in batches[site] {
+                    gateway.handleDatagram(datagram.bytes, from: datagram.source, at: local)
+                    if gateway.wantsDrain { gateway.flush(at: local) }
+                }
+            }
+        }
     }
 
     /// Timers that have run out one after the other at one instant.

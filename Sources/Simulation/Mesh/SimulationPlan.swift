@@ -14,6 +14,10 @@ public struct SimulationPlan: Sendable, Hashable {
     public var hasNATs = true
     /// Whether clocks are wrong, and run at different speeds.
     public var hasSkew = true
+    /// Arrivals and timers come at multiples of this: in a large mesh many at once, as a busy gateway takes them.
+    public var grain: Interval { count > 30 ? .milliseconds(4) : .nanoseconds(1) }
+    /// Each gateway's `liveness.suspect`: every pair is probed four times in it, and a hundred sites have 4,950 pairs.
+    public var livenessSuspect: Interval { count > 30 ? .seconds(4) : .seconds(1) }
     /// Virtual time for everything to be right again once faults have stopped.
     public var bound = Interval.seconds(90)
 
