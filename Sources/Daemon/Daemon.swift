@@ -81,6 +81,7 @@ public final class Daemon: Sendable {
             settings.tuning, identity: identity, presharedKey: presharedKey, peers: peers,
             ports: settings.ports.map(\.multicast), addresses: addresses, peerLimit: settings.peerLimit)
         configuration.setRates(settings.peers.map(\.rate))
+        configuration.linkLimit = settings.mesh?.linkLimit ?? Limits.peers
         configuration.copyCost = settings.mesh?.copyCost ?? .zero
         let state = settings.mesh.map { MeshStateFile(path: $0.stateFile, logger) }
         let peersFile = settings.peersFile.map { PeersFile(path: $0, logger) }

@@ -24,6 +24,11 @@ extension ControlCore {
 
     mutating func initiate(_ index: Int, _ now: Instant) {
         guard let endpoint = target(index), let key = peers[index].key else {
+            if !mayDial(index) {
+                // A way through others may be found by then.
+                peers[index].attempts += 1
+                return scheduleRetry(index, now)
+            }
             peers[index].nextInitiation = nil
             if peers[index].hasAddress { askAddresses(index) }
             return
@@ -68,6 +73,7 @@ extension ControlCore {
             places.removeAll { $0 == endpoint }
             places.insert(endpoint, at: 0)
         }
+        if !mayDial(index) { places = [] }
         guard hasWay(index) else { return places.isEmpty ? nil : places[peer.attempts % places.count] }
         // Every second time: a site behind a NAT that maps each destination apart has many addresses, and none of them leads to it.
         return places.isEmpty || peer.attempts % 2 == 1 ? .relayed(index) : places[peer.attempts / 2 % places.count]

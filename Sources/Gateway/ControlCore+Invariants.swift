@@ -8,7 +8,7 @@ extension ControlCore {
     public func checkInvariants() -> [String] {
         var problems = mesh?.gossip.checkInvariants() ?? []
         func expect(_ holds: Bool, _ sentence: @autoclosure () -> String) { if !holds { problems.append(sentence()) } }
-        expect((mesh?.relays.transits.count ?? 0) <= Transit.limit, "more streams are carried than the limit")
+        expect((mesh?.relays.transits.count ?? 0) <= Transit.limit(peers: peerPlaces), "more streams are carried than the limit")
         expect(streams.taken.count <= GroupLimits.places(peers: peerPlaces), "more streams are taken than there are places")
         streams.book.checkInvariants()
         for (index, peer) in peers.enumerated() {

@@ -305,7 +305,7 @@ extension ControlCore {
         guard let site = peers[index].site, mesh != nil else { return }
         mesh?.datagrams[site] = nil
         tellLink(index, site, now)
-        mesh?.relays.noteChange(at: now)
+        mesh?.relays.noteChange(isUrgent: true, at: now)
     }
 
     /// What a member is known to want.

@@ -15,6 +15,9 @@ import Mesh
 import Tunnels
 
 extension ControlCore {
+    /// Attempts, a second each, after which a member that nobody carries to is called beyond `linkLimit` too.
+    private static let patientAttempts = 3
+
     // MARK: Handshakes of members that are reached through others
 
     /// Sends a datagram of a handshake: to an endpoint, or to a member that others carry to.
@@ -73,6 +76,7 @@ extension ControlCore {
     /// The graph has changed: the ways that are wanted may have too.
     private mutating func updatePaths(_ now: Instant) {
         mesh?.relays.updateDue = nil
+        mesh?.relays.updated = now
         guard let gossip = mesh?.gossip else { return }
         let topology = Topology(gossip, at: now)
         mesh?.relays.topology = topology
@@ -184,7 +188,7 @@ extension ControlCore {
             peers[index].relay?.retryDue = now
         }
         breakTrees(through: place, now)
-        mesh?.relays.noteChange(at: now)
+        mesh?.relays.noteChange(isUrgent: true, at: now)
     }
 
     // MARK: Carrying
@@ -203,6 +207,7 @@ extension ControlCore {
                 remove(stream, now)
             } else if transit.former == index {
                 mesh?.relays.transits[stream]?.formerUntil = now
+                mesh?.relays.changesDue = now
             }
         case nil: unknownMessages &+= 1
         }
@@ -220,8 +225,8 @@ extension ControlCore {
             }
         } else {
             let all = mesh?.relays.transits.values
-            guard (all?.count ?? 0) < Transit.limit,
-                (all?.count { $0.upstream == index } ?? 0) < Transit.limitOfNeighbour,
+            guard (all?.count ?? 0) < Transit.limit(peers: peers.count),
+                (all?.count { $0.upstream == index } ?? 0) < Transit.limitOfNeighbour(peers: peers.count),
                 // An identifier of one of our own sessions is no stranger's.
                 (opening.isPair && opening.tree.isMember)
                     || !peers.contains(where: { $0.sessions.contains { $0.stream == opening.stream } })
@@ -258,6 +263,7 @@ extension ControlCore {
             if !transit.formerChildren.isEmpty { transit.formerUntil = now + Transit.grace }
         }
         mesh?.relays.transits[opening.stream] = transit
+        if transit.isChanging, let due = mesh?.relays.changesDue { mesh?.relays.changesDue = min(due, transit.formerUntil) }
         for (child, part) in zip(children, parts) {
             var below = opening
             below.tree = part
@@ -346,14 +352,8 @@ extension ControlCore {
     mutating func handleRelayTimeout(_ now: Instant) {
         guard mesh != nil else { return }
         if let due = mesh?.relays.updateDue, due <= now { updatePaths(now) }
-        for stream in (mesh?.relays.transits.keys.sorted() ?? []) {
-            guard let transit = mesh?.relays.transits[stream], transit.isChanging, transit.formerUntil <= now else { continue }
-            sayClosed(transit, to: transit.formerChildren)
-            mesh?.relays.transits[stream]?.former = nil
-            mesh?.relays.transits[stream]?.formerChildren = []
-            install(stream, now)
-        }
-        for index in peers.indices {
+        if let due = mesh?.relays.changesDue, due <= now { finishChanges(now) }
+        for index in peers.indices where peers[index].site != nil {
             checkRelay(index, now)
             guard let relay = peers[index].relay, !relay.isReady, relay.retryDue <= now else { continue }
             chooseWay(index, now)
@@ -364,9 +364,44 @@ extension ControlCore {
         }
         if let due = mesh?.relays.tryDue, due <= now {
             mesh?.relays.tryDue = now + RelayBook.tryInterval
-            for index in peers.indices where peers[index].isUp && !peers[index].isDirect { tryPlaces(index) }
+            var room = configuration.linkLimit - directLinks
+            for index in peers.indices where peers[index].isUp && !peers[index].isDirect {
+                if peers[index].isNamed || room > 0 { tryPlaces(index) }
+                room -= 1
+            }
         }
         if let due = mesh?.relays.lanesDue, due <= now { answerNeighbours(now) }
+    }
+
+    /// Members that are reached themselves.
+    private var directLinks: Int { peers.count { $0.isUp && $0.isDirect && $0.site != nil } }
+
+    /// Whether a member may be called where it is: while there are fewer links than wanted, those that are being made included. One
+    /// that nobody carries to is called all the same, after some time for a way to be found.
+    func mayDial(_ index: Int) -> Bool {
+        guard configuration.linkLimit < Limits.peers, peers[index].site != nil, !peers[index].isNamed else { return true }
+        if peers[index].attempts >= ControlCore.patientAttempts && !hasWay(index) { return true }
+        let dialled = peers.indices.count { other in
+            other != index && peers[other].site != nil && !peers[other].isUp
+                && peers[other].pending.contains { $0.target.relayedPlace == nil }
+        }
+        return directLinks + dialled < configuration.linkLimit
+    }
+
+    private mutating func finishChanges(_ now: Instant) {
+        var next = Instant.distantFuture
+        for stream in (mesh?.relays.transits.keys.sorted() ?? []) {
+            guard let transit = mesh?.relays.transits[stream], transit.isChanging else { continue }
+            guard transit.formerUntil <= now else {
+                next = min(next, transit.formerUntil)
+                continue
+            }
+            sayClosed(transit, to: transit.formerChildren)
+            mesh?.relays.transits[stream]?.former = nil
+            mesh?.relays.transits[stream]?.formerChildren = []
+            install(stream, now)
+        }
+        mesh?.relays.changesDue = next
     }
 
     /// Where a member may be reached itself, something is sent, so that it answers from there.

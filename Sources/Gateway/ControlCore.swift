@@ -61,6 +61,8 @@ public struct ControlConfiguration: Sendable {
     public var groups: Int
     /// What each further copy on our own uplink counts as, against the delay that a relay adds.
     public var copyCost = Interval.zero
+    /// Members that are called where they are, at most: the others are reached through those that carry, or call us.
+    public var linkLimit = Limits.peers
     /// Peers whose rate is limited: each gets a copy of its own.
     public var ratedPeers = PeerSet.none
     /// Its `peers` are as many as the peers here.

@@ -15,7 +15,7 @@ public enum GroupLimits {
     public static func places(peers: Int) -> Int { min(256, streamsPerOrigin * peers) }
 
     /// Routed streams that are known at all: those, and those that only pass through.
-    static func routes(peers: Int) -> Int { peers == 0 ? 0 : places(peers: peers) + Transit.limit }
+    static func routes(peers: Int) -> Int { peers == 0 ? 0 : places(peers: peers) + Transit.limit(peers: peers) }
 }
 
 /// A stream for an audience of several peers.

@@ -208,6 +208,7 @@ struct MeshDraft: Sendable {
     var stateFile: String?
     var addresses: [PeerAddress] = []
     var siteLimit = MeshSettings.defaultSiteLimit
+    var linkLimit = Limits.peers
     var copyCost = Interval.zero
 }
 

@@ -26,6 +26,9 @@ extension GatewaySettings {
             "mesh.sites", .integer(2...Limits.peers, unit: "sites"), \.mesh.siteLimit, inReplay: noPasses,
             "The most other sites that are known at once, those with keys of their own in the file included."),
         SettingKey(
+            "mesh.links", .integer(1...Limits.peers, unit: "sites"), \.mesh.linkLimit, inReplay: noPasses,
+            "The most members that this gateway calls itself; the others are reached through those that carry, or call it."),
+        SettingKey(
             "mesh.copy-cost", .duration(.zero ... .seconds(10)), \.mesh.copyCost, inReplay: noPasses,
             "What each further copy of a feed on this site's own uplink counts as, against the delay that a relay adds."),
     ]

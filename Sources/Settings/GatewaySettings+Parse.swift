@@ -96,7 +96,7 @@ private struct GatewayCheck {
             authority: authority.bytes, passFile: resolved(pass),
             stateFile: draft.mesh.stateFile.map(resolved) ?? "/var/lib/causeway/\(site).mesh",
             addresses: draft.mesh.addresses.compactMap(\.endpoint), siteLimit: draft.mesh.siteLimit,
-            copyCost: draft.mesh.copyCost, seeds: seeds)
+            linkLimit: draft.mesh.linkLimit, copyCost: draft.mesh.copyCost, seeds: seeds)
     }
 
     /// Complete if there are no diagnostics: every required key is then there.

@@ -84,6 +84,8 @@ public struct MeshSettings: Hashable, Sendable {
     public var addresses: [Endpoint]
     /// Other sites known at once.
     public var siteLimit: Int
+    /// Members that are called where they are, at most.
+    public var linkLimit = Limits.peers
     /// What each further copy on our own uplink counts as, against the delay that a relay adds.
     public var copyCost = Interval.zero
     /// Gateways that are asked for the way into the mesh; sorted by name.

@@ -4,35 +4,51 @@
 //     | no access | canary, octets |  no access |       the octets end where the second guard begins
 //
 // A block takes four pages, so that long-lived keys live here, and what is derived from them for a moment is wiped where it was.
-// The kernel gives a process only so many areas of memory (vm.max_map_count), of which a block takes four. A secret that finds
-// none left lives in ordinary memory, and is wiped all the same: the tunnels that stand are worth more than its guards.
+// The kernel gives a process only so many areas of memory (vm.max_map_count), of which a block takes four: beyond `blockLimit`
+// secrets share blocks (see SecretSlab). One that finds no guarded memory at all lives in ordinary memory, and is wiped all the
+// same: the tunnels that stand are worth more than its guards.
 
 import CSodium
+import Synchronization
 
 /// A secret of a fixed number of octets. Never written after it was made, so any thread may read it.
 @safe
 public final class SecretBytes: @unchecked Sendable {
     public let count: Int
     private let octets: UnsafeMutableRawPointer
-    /// Whether it is in libsodium's guarded memory.
-    let isGuarded: Bool
+    private enum Home { case block, slab, ordinary }
+    private let home: Home
+    /// Whether it is in guarded memory, of its own or shared.
+    var isGuarded: Bool { home != .ordinary }
+
+    /// Blocks of their own at once: half of the areas that the kernel gives a process.
+    static let blockLimit = 8_192
+    private static let blocks = Atomic<Int>(0)
 
     /// `fill` writes all of the octets; they are read-only from then on.
     /// Precondition: libsodium is ready.
     public init(count: Int, filledBy fill: (inout MutableRawSpan) -> Void) {
         precondition(Primitives.isReady, "libsodium could not be initialised")
         precondition(count > 0)
-        let guarded = unsafe sodium_malloc(count)
-        isGuarded = unsafe guarded != nil
-        // SAFETY: `deinit` gives either back as it was taken.
-        let octets = unsafe guarded ?? UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 16)
+        // SAFETY: `deinit` gives each back as it was taken.
+        let octets: UnsafeMutableRawPointer
+        if let block = unsafe SecretBytes.takeBlock(count) {
+            unsafe octets = unsafe block
+            home = .block
+        } else if count <= SecretSlab.slotBytes, let slot = unsafe SecretSlab.take() {
+            unsafe octets = unsafe slot
+            home = .slab
+        } else {
+            unsafe octets = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 16)
+            home = .ordinary
+        }
         self.count = count
         unsafe self.octets = unsafe octets
         // SAFETY: the block has `count` octets, and the span does not outlive the call.
         var span = unsafe MutableRawSpan(_unsafeStart: octets, byteCount: count)
         for index in 0..<count { span.storeBytes(of: 0, toByteOffset: index, as: UInt8.self) }
         fill(&span)
-        if isGuarded { _ = unsafe sodium_mprotect_readonly(octets) }
+        if home == .block { _ = unsafe sodium_mprotect_readonly(octets) }
     }
 
     /// A copy of some octets; the caller wipes its own.
@@ -46,11 +62,25 @@ public final class SecretBytes: @unchecked Sendable {
     /// Octets that are no secret: what stands for a key where there is none.
     public static func zeros(_ count: Int) -> SecretBytes { SecretBytes(count: count) { _ in } }
 
+    private static func takeBlock(_ count: Int) -> UnsafeMutableRawPointer? {
+        guard blocks.add(1, ordering: .relaxed).newValue <= blockLimit, let block = unsafe sodium_malloc(count) else {
+            blocks.subtract(1, ordering: .relaxed)
+            return nil
+        }
+        return unsafe block
+    }
+
     deinit {
         // SAFETY: nobody has the octets any more.
-        if isGuarded { return unsafe sodium_free(octets) }
-        unsafe sodium_memzero(octets, count)
-        unsafe octets.deallocate()
+        switch home {
+        case .block:
+            unsafe sodium_free(octets)
+            SecretBytes.blocks.subtract(1, ordering: .relaxed)
+        case .slab: unsafe SecretSlab.giveBack(octets)
+        case .ordinary:
+            unsafe sodium_memzero(octets, count)
+            unsafe octets.deallocate()
+        }
     }
 
     /// The octets, valid during the call.

@@ -17,16 +17,16 @@ struct SealedParts {
 }
 
 enum SodiumAEAD {
-    /// Guarded memory of libsodium's: the AES state (512 octets, 16-aligned), or the 32 octets of a ChaCha20 key. `nil` when the
+    /// A slot of guarded memory: the AES state (512 octets, 16-aligned), or the 32 octets of a ChaCha20 key. `nil` when the
     /// processor lacks the instructions, or there is no memory.
     static func makeState(_ cipher: Cipher, _ key: Key256) -> UnsafeMutableRawPointer? {
         guard Primitives.isReady, cipher != .aes256gcm || crypto_aead_aes256gcm_is_available() == 1,
-            let state = unsafe sodium_malloc(crypto_aead_aes256gcm_statebytes())
+            crypto_aead_aes256gcm_statebytes() <= SecretSlab.slotBytes, let state = unsafe SecretSlab.take()
         else { return nil }
         unsafe key.withOctets { octets in
             switch cipher {
             case .aes256gcm:
-                // SAFETY: the state has `statebytes` octets, a multiple of its alignment, which sodium_malloc therefore keeps.
+                // SAFETY: the slot has room for `statebytes` octets, and is aligned as its size.
                 _ = unsafe crypto_aead_aes256gcm_beforenm(
                     state.assumingMemoryBound(to: crypto_aead_aes256gcm_state.self), octets)
             case .chacha20poly1305:
@@ -39,8 +39,8 @@ enum SodiumAEAD {
 
     /// Wipes and frees a state.
     static func free(_ state: UnsafeMutableRawPointer) {
-        // SAFETY: the state came from sodium_malloc; sodium_free wipes it.
-        unsafe sodium_free(state)
+        // SAFETY: the state is a slot.
+        unsafe SecretSlab.giveBack(state)
     }
 
     @inline(__always)

@@ -324,6 +324,28 @@ struct TreeTests {
         #expect(bytes(mesh, from: 0, to: 2, since: began) == 0 && bytes(mesh, from: 0, to: 3, since: began) == 0)
     }
 
+    /// Ten sites that call two others each: fewer than half of all links are made, and everybody is reached all the same.
+    @Test func fewLinksAreMadeWhereFewAreWanted() throws {
+        let setups = (0..<10).map { index in
+            var setup = SiteSetup.snooping()
+            setup.mesh = MeshSetup(seeds: index == 0 ? [] : [index - 1], mayRelay: true, links: 2)
+            return setup
+        }
+        let mesh = VirtualMesh(setups)
+        _ = try #require(mesh.runUntilMembersUp(limit: .seconds(60)))
+        // Long enough for members that are reached through others to be tried themselves.
+        mesh.run(for: .seconds(30))
+        let links = mesh.sites.map { site in
+            MeshSnapshot(site.core.control, at: mesh.now).ways.count { $0.state == .direct }
+        }
+        // Each is counted at both ends.
+        #expect(links.reduce(0, +) <= 2 * 10 * 2, "links by site: \(links)")
+        join(mesh, Array(1..<10))
+        mesh.run(for: .seconds(15))
+        _ = run(mesh, 50)
+        for site in 1..<10 { #expect(numbers(mesh, site) == Array(0..<50), "site \(site)") }
+    }
+
     /// A tree that stands gives way to a much better one, and back, while a feed runs: nothing is lost, doubled or overtaken.
     @Test func aTreeGivesWayToABetterOne() throws {
         // Copies have a price below the way by the relay while that is far from the others.
@@ -441,7 +463,9 @@ struct MeshGarbageTests {
             if round % 100 == 0 { mesh.run(for: .milliseconds(20)) }
         }
         mesh.run(for: .seconds(5))
-        #expect((mesh.sites[0].core.control.mesh?.relays.transits.count ?? .max) <= Transit.limit)
+        #expect(
+            (mesh.sites[0].core.control.mesh?.relays.transits.count ?? .max)
+                <= Transit.limit(peers: mesh.sites[0].core.control.peerPlaces))
         #expect(mesh.sites[0].member(mesh.sites[1].identity.publicKey)?.state == .up)
         mesh.send(testFrame(to: .broadcast, from: host(1), number: 4), site: 1)
         mesh.run(for: .milliseconds(100))
@@ -573,7 +597,7 @@ extension TreeTests {
         #expect(bytes(mesh, from: 0, to: 1, since: began) > 100_000, "it carries")
         let origin = SiteID(mesh.sites[3].identity.publicKey)
         let tree = try #require(TreeAnnouncement(chain: [SiteID(mesh.sites[1].identity.publicKey)]))
-        for number in 0..<UInt32(Transit.limit) {
+        for number in 0..<UInt32(Transit.limit(peers: 0)) {
             let opening = RouteOpening(stream: 1_000 + number, sequence: 1, isPair: true, lanes: 1, origin: origin, tree: tree)
             mesh.sites[1].core.control.mesh?.relays.transits[opening.stream] = Transit(
                 opening: opening, upstream: 15, children: [], waiting: [])

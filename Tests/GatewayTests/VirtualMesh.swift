@@ -116,6 +116,8 @@ struct MeshSetup {
     var authority: UInt64 = 1
     /// Places for other sites.
     var places = 16
+    /// Members that it calls itself.
+    var links = Limits.peers
     /// What an earlier run has left.
     var snapshots: [[UInt8]] = []
 
@@ -263,6 +265,7 @@ final class VirtualMesh {
                 authority: authority, pass: pass, seeds: mesh.seeds.map { "seed\($0)" }, snapshots: mesh.snapshots)
             control.setPlaces(peers.count + mesh.places)
             control.copyCost = setup.copyCost
+            control.linkLimit = mesh.links
         }
         if setup.mesh == nil { control.setPlaces(peers.count + setup.places) }
         var lane = LaneConfiguration(setup.tuning, ports: setup.ports, peers: control.peerLimit)

@@ -35,7 +35,9 @@ struct MeshSettingsTests {
         #expect(settings.peers.map(\.name) == ["tokyo"])
         #expect(mesh.seeds.map(\.name) == ["paris"] && mesh.seeds[0].addresses.count == 2)
         #expect(mesh.passFile == "london.pass" && mesh.stateFile == "/var/lib/causeway/london.mesh")
-        #expect(mesh.authority.count == 32 && mesh.addresses == [] && mesh.siteLimit == 128 && mesh.copyCost == .zero)
+        #expect(
+            mesh.authority.count == 32 && mesh.addresses == [] && mesh.siteLimit == 128 && mesh.copyCost == .zero
+                && mesh.linkLimit == 256)
         #expect(settings.peerLimit == 128)
     }
 

@@ -47,6 +47,23 @@ import Testing
         #expect(wire.tally(from: 1, to: 0) == LinkTally())
     }
 
+    @Test func someComeTwiceSomeAreSpoiltAndSomeOvertakeOthers() {
+        func arrivals(_ change: (inout LinkCharacter) -> Void) -> [UInt8] {
+            var wire = VirtualWire(sites: 2, seed: 1)
+            wire.change(from: 0, to: 1, change)
+            for octet in 0..<100 as Range<UInt8> { wire.carry([octet], from: 0, to: 1, at: at(UInt64(octet))) }
+            return self.arrivals(&wire).map { $0[0] }
+        }
+        #expect(arrivals { _ in } == Array(0..<100))
+        let twice = arrivals { $0.duplicateMillionths = 1_000_000 }
+        #expect(twice == (0..<100).flatMap { [$0, $0] })
+        let spoilt = arrivals { $0.corruptMillionths = 1_000_000 }
+        #expect(zip(spoilt, 0..<100 as Range<UInt8>).allSatisfy { ($0 ^ $1).nonzeroBitCount == 1 })
+        let mixed = arrivals { $0.jitter = .nanoseconds(50) }
+        #expect(mixed != Array(0..<100) && mixed.sorted() == Array(0..<100))
+        #expect(arrivals { $0.isCut = true } == [])
+    }
+
     @Test func lossIsAsOftenAsItSaysAndComesFromTheSeed() {
         func lost(_ seed: UInt64, _ millionths: UInt32) -> [UInt8] {
             var wire = VirtualWire(sites: 2, seed: seed)

@@ -10,6 +10,13 @@ import Testing
 
 @testable import Simulation
 
+extension VirtualWire {
+    /// From nowhere in particular.
+    mutating func carry(_ bytes: [UInt8], from: Int, to: Int, at now: Instant) {
+        carry(bytes, from: from, to: to, source: Endpoint(ipv4: 0, port: 0), at: now)
+    }
+}
+
 /// A directory that goes away with the value.
 final class Workplace {
     let path: String

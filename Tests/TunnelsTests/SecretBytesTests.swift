@@ -51,16 +51,49 @@ import Testing
         #expect(around[place + 32]?.hasPrefix("---") == true)
     }
 
-    /// More secrets than the kernel has areas of memory for: the last ones are not guarded, and all of them are there.
+    /// More keys than the kernel has areas of memory for, were each to have its own: they share blocks, and are apart.
+    @Test func manyKeysShareBlocks() async {
+        await #expect(processExitsWith: .success) {
+            var keys: [SessionKey] = []
+            var secrets: [SecretBytes] = []
+            for number in 0..<20_000 {
+                let octets = (0..<32).map { UInt8(truncatingIfNeeded: number >> ($0 & 15)) }
+                guard let key = SessionKey(.chacha20poly1305, Key256(octets)) else { exit(2) }
+                keys.append(key)
+                secrets.append(SecretBytes(octets))
+                if !secrets[number].isGuarded { exit(3) }
+            }
+            for (number, secret) in secrets.enumerated() {
+                let right = (0..<32).allSatisfy { place in
+                    unsafe secret.withOctets { unsafe $0[place] } == UInt8(truncatingIfNeeded: number >> (place & 15))
+                }
+                if !right { exit(4) }
+            }
+            exit(0)
+        }
+    }
+
+    /// The kernel has no areas of memory left: secrets are not guarded, and all of them are there.
     @Test func secretsWithoutGuards() async {
         await #expect(processExitsWith: .success) {
             var secrets: [SecretBytes] = []
-            secrets.reserveCapacity(200_000)
-            while secrets.count < 200_000, secrets.last?.isGuarded != false {
-                secrets.append(SecretBytes([UInt8](repeating: UInt8(secrets.count & 255), count: 32)))
+            secrets.reserveCapacity(20_000)
+            var areas: [UnsafeMutableRawPointer] = []
+            unsafe areas.reserveCapacity(200_000)
+            // Neighbours with the same rights would be one area.
+            while unsafe areas.count < 200_000,
+                let area = unsafe mmap(
+                    nil, 4_096, areas.count % 2 == 0 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+                unsafe area != MAP_FAILED
+            {
+                unsafe areas.append(area)
             }
             // A machine without a limit that could be reached.
-            if secrets.count == 200_000 { exit(0) }
+            if unsafe areas.count == 200_000 { exit(0) }
+            while secrets.count < 20_000, secrets.last?.isGuarded != false {
+                secrets.append(SecretBytes([UInt8](repeating: UInt8(secrets.count & 255), count: 32)))
+            }
+            if secrets.count == 20_000 { exit(6) }
             if SessionKey(.chacha20poly1305, Key256([UInt8](repeating: 1, count: 32))) != nil { exit(2) }
             let more = SecretBytes([5, 6, 7])
             if more.isGuarded || more != SecretBytes([5, 6, 7]) { exit(3) }
@@ -68,6 +101,7 @@ import Testing
                 if unsafe secret.withOctets({ unsafe $0[0] != UInt8(number & 255) || $0[31] != UInt8(number & 255) }) { exit(4) }
             }
             secrets = []
+            for unsafearea in unsafe areas { unsafe munmap(area, 4_096) }
             if !SecretBytes([1]).isGuarded { exit(5) }
             exit(0)
         }

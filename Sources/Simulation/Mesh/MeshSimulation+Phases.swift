@@ -107,7 +107,9 @@ extension MeshSimulation {
             for way in snapshot.ways where way.state == .relayed {
                 report.relayedPairs += 1
                 let link = snapshot.links.first { $0.ends == ("site\(site)", way.name) || $0.ends == (way.name, "site\(site)") }
-                note("site \(site) reaches \(way.name) by \(way.hops), cost \(way.cost ?? 0); the link: \(link.map { "\($0)" } ?? "none")")
+                note(
+                    "site \(site) reaches \(way.name) by \(way.hops), cost \(way.cost ?? 0); the link: \(link.map { "\($0)" } ?? "none")"
+                )
             }
         }
     }
