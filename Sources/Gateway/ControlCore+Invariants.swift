@@ -17,13 +17,18 @@ extension ControlCore {
             expect(peer.candidates.count <= PeerState.candidateLimit, "peer \(index) has more addresses than the limit")
             expect(!peer.isUp || peer.newest != nil, "peer \(index) is up without keys")
             expect(!peer.isRelayUsed || peer.relay != nil, "peer \(index) is reached by a way that is not known")
-            expect((mesh?.relays.messages[index]?.count ?? 0) <= RelayBook.messageLimit, "peer \(index) is to be told too much")
+            expect(
+                (mesh?.relays.messages[index]?.count ?? 0) <= RelayBook.messageLimit(peers: peerPlaces),
+                "peer \(index) is to be told too much")
         }
         for (site, place) in mesh?.places ?? [:] {
             expect(peers[place].site == site, "the place of \(site) is another's")
         }
         return problems
     }
+
+    /// Sessions that were agreed on, with all peers that have a place.
+    public var sessionsBegun: UInt64 { peers.indices.reduce(0) { $0 &+ peers[$1].generation } }
 
     /// Peers that are up.
     public var peersUp: Int { peers.count { $0.isUp } }

@@ -26,7 +26,8 @@ extension ControlCore {
     /// At the start: members of an earlier run have their places at once.
     mutating func beginMesh(_ configuration: MeshConfiguration, _ wallClock: UInt64, _ now: Instant) {
         mesh = MeshState(
-            configuration, identity: self.configuration.identity, version: wallClock, wall: wall(now), at: now)
+            configuration, identity: self.configuration.identity, peers: peers.count, version: wallClock, wall: wall(now), at: now
+        )
         if let problem = mesh?.ownProblem { actions.append(.log(.ownPass("\(problem)"))) }
         if let pass = mesh?.gossip.passes.ownPass?.pass, let rights = PeerRights(limiting: pass) {
             snooper.apply(ownRights: rights, at: now)
@@ -246,6 +247,7 @@ extension ControlCore {
         if peers[index].isUp { markDown(index, now) }
         if peers[index].isNamed {
             // Its key was named: it stays a peer, without what its pass allowed.
+            leaveRelay(index, now)
             if let site = peers[index].site { mesh?.places[site] = nil }
             peers[index].site = nil
         } else {
@@ -283,7 +285,7 @@ extension ControlCore {
         handleNeighbourLost(index, now)
         mesh?.gossip.handleNeighbourUp(site, at: now)
         mesh?.meters[site] = LinkMeter()
-        mesh?.datagrams[site] = nil
+        mesh?.samples[site] = nil
         if let endpoint = peers[index].endpoint { mesh?.relays.tell(.observed(endpoint), to: index) }
     }
 
@@ -303,7 +305,7 @@ extension ControlCore {
     /// A link is suspect, or is no longer: it is told at once, and the ways may change.
     mutating func noteDoubt(_ index: Int, _ now: Instant) {
         guard let site = peers[index].site, mesh != nil else { return }
-        mesh?.datagrams[site] = nil
+        mesh?.samples[site]?.base = nil
         tellLink(index, site, now)
         mesh?.relays.noteChange(isUrgent: true, at: now)
     }
@@ -402,25 +404,18 @@ extension ControlCore {
             // What a silence has swallowed is not what the link loses when it carries: a cut of a second would count as some
             // percent for minutes.
             if peers[index].path.isDoubted || peers[index].path.isSuspect {
-                mesh?.datagrams[site] = nil
+                mesh?.samples[site]?.base = nil
                 tellLink(index, site, now)
                 continue
             }
             // What is lost while others carry from there too is not this link's: both ways have one sequence of numbers.
             if now - lastHeardRouted(index) < ControlCore.carriedLately {
-                mesh?.datagrams[site] = (count, lost)
+                mesh?.samples[site]?.base = nil
                 tellLink(index, site, now)
                 continue
             }
-            if let last = mesh?.datagrams[site] {
-                let more = count &- last.count
-                let gone = lost > last.lost ? lost - last.lost : 0
-                if more &+ gone >= 100 {
-                    mesh?.meters[site]?.handleDatagrams(more &+ gone, lost: gone)
-                    mesh?.datagrams[site] = (count, lost)
-                }
-            } else {
-                mesh?.datagrams[site] = (count, lost)
+            if let (all, gone) = mesh?.samples[site, default: LossSample()].take(count, lost) {
+                mesh?.meters[site]?.handleDatagrams(all, lost: gone)
             }
             tellLink(index, site, now)
         }

@@ -129,9 +129,10 @@ extension ControlCore {
     /// All on the way have said that they take it.
     private mutating func useRelay(_ index: Int, _ now: Instant) {
         guard let relay = peers[index].relay, relay.isReady, peers[index].newest != nil else { return }
-        if let former = peers[index].formerRelay, let own = mesh?.gossip.site {
+        if let former = peers[index].formerRelay {
             peers[index].formerRelay = nil
-            if former.via != relay.via { mesh?.relays.tell(.close(stream: former.label, origin: own), to: former.via) }
+            // What is under way there is still to be passed on.
+            if former.via != relay.via { closeLater(former.label, [former.via], now) }
         }
         peers[index].isRelayUsed = true
         peers[index].relayPath.restart(at: now)
@@ -146,10 +147,12 @@ extension ControlCore {
     /// It is reached itself again, or not at all: nothing goes through others any longer.
     mutating func leaveRelay(_ index: Int, _ now: Instant) {
         guard let relay = peers[index].relay else { return }
-        if let own = mesh?.gossip.site, peers[relay.via].isUp {
+        let wasUsed = peers[index].isRelayUsed
+        if wasUsed && peers[index].isDirect {
+            closeLater(relay.label, [relay.via], now)
+        } else if let own = mesh?.gossip.site, peers[relay.via].isUp {
             mesh?.relays.tell(.close(stream: relay.label, origin: own), to: relay.via)
         }
-        let wasUsed = peers[index].isRelayUsed
         peers[index].relay = nil
         peers[index].formerRelay = nil
         peers[index].isRelayUsed = false
@@ -176,11 +179,13 @@ extension ControlCore {
         mesh?.relays.messages[place] = nil
         for stream in (mesh?.relays.transits.keys.sorted() ?? []) {
             guard let transit = mesh?.relays.transits[stream] else { continue }
-            mesh?.relays.transits[stream]?.formerChildren.removeAll { $0 == place }
             if transit.upstream == place {
                 remove(stream, now)
             } else if transit.children.contains(place) {
                 fail(stream, now)
+            } else if transit.formerChildren.contains(place) {
+                mesh?.relays.transits[stream]?.formerChildren.removeAll { $0 == place }
+                install(stream, now)
             }
         }
         for index in peers.indices where peers[index].relay?.via == place {
@@ -252,14 +257,17 @@ extension ControlCore {
             opening: opening, upstream: index, children: children,
             waiting: Set(children.filter { !peers[$0].path.isDoubted && !peers[$0].path.isSuspect }))
         // What came from elsewhere before, from its origin itself where nobody carried it, still comes for a while.
-        let former = known?.upstream ?? (opening.isPair ? nil : mesh?.places[opening.origin])
+        var former = known?.upstream ?? (opening.isPair ? nil : mesh?.places[opening.origin])
+        // Opened again before it was used: the origin still sends by the way before.
+        if former == index { former = known?.former }
         if let former, former != index {
             transit.former = former
             transit.formerUntil = now + Transit.grace
         }
         if let known {
-            let all = Set(known.children + known.formerChildren).subtracting(children)
-            transit.formerChildren = all.sorted().filter { peers[$0].isUp && peers[$0].isDirect }
+            let isSecond = known.upstream == index && known.isChanging
+            let all = isSecond ? known.formerChildren : known.children
+            transit.formerChildren = all.filter { peers[$0].isUp && peers[$0].isDirect }
             if !transit.formerChildren.isEmpty { transit.formerUntil = now + Transit.grace }
         }
         mesh?.relays.transits[opening.stream] = transit
@@ -302,13 +310,15 @@ extension ControlCore {
         guard let transit = mesh?.relays.transits[stream], let origin = mesh?.places[transit.opening.origin] else { return }
         let opening = transit.opening
         var hops = PeerSet.none
-        for child in transit.children + transit.formerChildren { hops.insert(PeerIndex(child)) }
+        for child in transit.children { hops.insert(PeerIndex(child)) }
+        var formerHops = PeerSet.none
+        for child in transit.formerChildren { formerHops.insert(PeerIndex(child)) }
         command(
             .installRoute(
                 RouteInstallation(
                     stream: stream, origin: PeerIndex(origin), upstream: PeerIndex(transit.upstream),
                     former: transit.former.map { PeerIndex($0) }, isPair: opening.isPair, nextHops: hops,
-                    keepsLocal: opening.tree.isMember && !opening.isPair, lanes: opening.lanes)))
+                    formerHops: formerHops, keepsLocal: opening.tree.isMember && !opening.isPair, lanes: opening.lanes)))
         mesh?.relays.transits[stream]?.isInstalled = true
         mesh?.relays.lanesDue = now
     }
@@ -353,7 +363,7 @@ extension ControlCore {
         guard mesh != nil else { return }
         if let due = mesh?.relays.updateDue, due <= now { updatePaths(now) }
         if let due = mesh?.relays.changesDue, due <= now { finishChanges(now) }
-        for index in peers.indices where peers[index].site != nil {
+        for index in peers.indices where peers[index].key != nil {
             checkRelay(index, now)
             guard let relay = peers[index].relay, !relay.isReady, relay.retryDue <= now else { continue }
             chooseWay(index, now)
@@ -364,11 +374,7 @@ extension ControlCore {
         }
         if let due = mesh?.relays.tryDue, due <= now {
             mesh?.relays.tryDue = now + RelayBook.tryInterval
-            var room = configuration.linkLimit - directLinks
-            for index in peers.indices where peers[index].isUp && !peers[index].isDirect {
-                if peers[index].isNamed || room > 0 { tryPlaces(index) }
-                room -= 1
-            }
+            tryMembers()
         }
         if let due = mesh?.relays.lanesDue, due <= now { answerNeighbours(now) }
     }
@@ -380,7 +386,8 @@ extension ControlCore {
     /// that nobody carries to is called all the same, after some time for a way to be found.
     func mayDial(_ index: Int) -> Bool {
         guard configuration.linkLimit < Limits.peers, peers[index].site != nil, !peers[index].isNamed else { return true }
-        if peers[index].attempts >= ControlCore.patientAttempts && !hasWay(index) { return true }
+        let patience = hasWay(index) ? 4 * ControlCore.patientAttempts : ControlCore.patientAttempts
+        if peers[index].attempts >= patience { return true }
         let dialled = peers.indices.count { other in
             other != index && peers[other].site != nil && !peers[other].isUp
                 && peers[other].pending.contains { $0.target.relayedPlace == nil }
@@ -396,7 +403,7 @@ extension ControlCore {
                 next = min(next, transit.formerUntil)
                 continue
             }
-            sayClosed(transit, to: transit.formerChildren)
+            sayClosed(transit, to: transit.formerChildren.filter { !transit.children.contains($0) })
             mesh?.relays.transits[stream]?.former = nil
             mesh?.relays.transits[stream]?.formerChildren = []
             install(stream, now)
@@ -404,9 +411,33 @@ extension ControlCore {
         mesh?.relays.changesDue = next
     }
 
+    /// Members with keys that are not reached themselves are tried where they may be, in turn as far as more links are wanted.
+    private mutating func tryMembers() {
+        var room = configuration.linkLimit - directLinks
+        let start = mesh?.relays.lastTried ?? 0
+        for number in 1...max(peers.count, 1) {
+            let index = (start + number) % max(peers.count, 1)
+            guard peers.indices.contains(index), peers[index].key != nil, peers[index].newest != nil, !peers[index].isDirect,
+                peers[index].isUp || peers[index].relay != nil
+            else { continue }
+            if !peers[index].isNamed {
+                if room <= 0 { continue }
+                room -= 1
+                mesh?.relays.lastTried = index
+            }
+            tryPlaces(index)
+        }
+        mesh?.relays.tries &+= 1
+    }
+
     /// Where a member may be reached itself, something is sent, so that it answers from there.
     private mutating func tryPlaces(_ index: Int) {
-        for endpoint in peers[index].candidates.prefix(4) where endpoint.relayedPlace == nil {
+        // Four at a time: of those that it has, the next ones each time.
+        let all = peers[index].candidates
+        let start = Int(mesh?.relays.tries ?? 0) * 4
+        for number in 0..<min(all.count, 4) {
+            let endpoint = all[(start + number) % all.count]
+            if endpoint.relayedPlace != nil { continue }
             command(.tryPlace(PeerIndex(index), number: PeerPath.tryNumbers, endpoint), to: 0)
         }
     }

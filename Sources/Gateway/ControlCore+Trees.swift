@@ -33,12 +33,20 @@ struct GroupTree: Sendable {
     var isReady: Bool
     var retryDue = Instant.distantFuture
     var pending: Pending?
+    /// The tree that one which is being opened is better than, while that is so.
+    var held: DistributionTree?
+    /// What is opened next instead of the best there is; and what is not taken for better until then, since it was not to be had.
+    var wanted: DistributionTree?
+    var avoided: DistributionTree?
+    var avoidedUntil = Instant.zero
     /// Of one whose group has another stream: until when members open it all the same.
     var until = Instant.distantFuture
 }
 
 extension ControlCore {
     private static let treePatience = Interval.seconds(2)
+    /// For how long a better tree that was not to be had is not tried again.
+    private static let treeRest = Interval.seconds(60)
     /// Trees that are looked at each second for a better one.
     private static let treesAtOnce = 8
     /// How long a stream is used after another has taken its place: less than members open it.
@@ -96,7 +104,10 @@ extension ControlCore {
 
     /// Opens the best tree there is; tries again later where there is none.
     private mutating func openTree(_ group: Int, _ now: Instant) {
-        guard let old = streams.trees[group], let own = mesh?.gossip.site, let tree = bestTree(old.audience) else { return }
+        guard let old = streams.trees[group], let own = mesh?.gossip.site,
+            let tree = old.wanted.flatMap({ stands($0) ? $0 : nil }) ?? bestTree(old.audience)
+        else { return }
+        streams.trees[group]?.wanted = nil
         streams.trees[group]?.retryDue = now + ControlCore.treePatience
         let members = old.audience.members.map(\.index)
         let parts = tree.nodes.filter { $0.parent == 0 && $0.site != own }.map(\.site)
@@ -128,7 +139,7 @@ extension ControlCore {
         guard let group = streams.trees.first(where: { $0.value.stream == stream })?.key else { return false }
         guard let tree = streams.trees[group], tree.sequence == sequence else { return true }
         if !isReady {
-            if tree.isReady { command(.setFirstHops(group: group, .none)) }
+            fallBack(group, now)
             streams.trees[group]?.isReady = false
             streams.trees[group]?.retryDue = now + ControlCore.treePatience / 4
             return true
@@ -137,6 +148,18 @@ extension ControlCore {
         streams.trees[group]?.waiting.remove(index)
         if streams.trees[group]?.waiting.isEmpty == true && !tree.isReady { useTree(group, now) }
         return true
+    }
+
+    /// A tree that is being opened in the place of one in use is not to be had at present: each member gets a copy of its own.
+    private mutating func fallBack(_ group: Int, _ now: Instant) {
+        guard let tree = streams.trees[group], tree.pending == nil else { return }
+        command(.setFirstHops(group: group, .none))
+        // It was to take the place of one that stood: that one again, and this one not for a while.
+        guard let held = tree.held else { return }
+        streams.trees[group]?.held = nil
+        streams.trees[group]?.wanted = held
+        streams.trees[group]?.avoided = tree.tree
+        streams.trees[group]?.avoidedUntil = now + ControlCore.treeRest
     }
 
     /// A neighbour has forgotten what it carried, or is gone: each member gets a copy of its own until another tree is open.
@@ -159,12 +182,13 @@ extension ControlCore {
         streams.trees[group]?.retryDue = .distantFuture
         streams.trees[group]?.firstHops = new
         streams.trees[group]?.pending = nil
+        streams.trees[group]?.held = nil
         if let pending = tree.pending {
             installGroup(group, tree.audience, tree.stream, pending.cipher, pending.key)
         } else {
             command(.setFirstHops(group: group, hops(of: group)))
         }
-        streams.closings.append((now + ControlCore.treeGrace, tree.stream, old.filter { !new.contains($0) }))
+        closeLater(tree.stream, old.filter { !new.contains($0) }, now)
         if let former = streams.formerTrees.removeValue(forKey: group) { close(former, now) }
     }
 
@@ -177,7 +201,12 @@ extension ControlCore {
 
     private mutating func close(_ old: GroupTree, _ now: Instant) {
         guard old.tree != nil else { return }
-        streams.closings.append((now + ControlCore.treeGrace, old.stream, Set(old.firstHops + old.nextHops).sorted()))
+        closeLater(old.stream, Set(old.firstHops + old.nextHops).sorted(), now)
+    }
+
+    /// Those who carried a stream hear that it is over once nothing of it is under way any more.
+    mutating func closeLater(_ stream: UInt32, _ hops: [Int], _ now: Instant) {
+        if !hops.isEmpty { streams.closings.append((now + ControlCore.treeGrace, stream, hops)) }
     }
 
     /// Tells of ways that were left a while ago.
@@ -187,7 +216,11 @@ extension ControlCore {
             streams.closings.removeFirst()
             for hop in hops where peers[hop].isUp && peers[hop].site != nil {
                 // It may be one of the way's again.
-                let isUsed = streams.trees.values.contains { $0.stream == stream && $0.firstHops.contains(hop) }
+                let isUsed =
+                    streams.trees.values.contains {
+                        $0.stream == stream && ($0.firstHops.contains(hop) || $0.nextHops.contains(hop))
+                    }
+                    || peers.contains { $0.relay?.label == stream && $0.relay?.via == hop }
                 if !isUsed { mesh?.relays.tell(.close(stream: stream, origin: own), to: hop) }
             }
         }
@@ -214,7 +247,11 @@ extension ControlCore {
                 best.unreachable.isEmpty, best != held, let other = mesh?.relays.topology.price(of: best, treePolicy)
             else { continue }
             let isShorter = best.relayedLinks < held.relayedLinks
-            if Paths.isWorth(other, insteadOf: price, hasFewerHops: isShorter) { openTree(group, now) }
+            guard Paths.isWorth(other, insteadOf: price, hasFewerHops: isShorter),
+                tree.avoided != best || tree.avoidedUntil <= now
+            else { continue }
+            streams.trees[group]?.held = held
+            openTree(group, now)
         }
     }
 
@@ -228,7 +265,10 @@ extension ControlCore {
             close(former, now)
         }
         for group in streams.trees.keys.sorted() {
-            if let tree = streams.trees[group], !tree.isReady, tree.retryDue <= now { openTree(group, now) }
+            guard let tree = streams.trees[group], !tree.isReady, tree.retryDue <= now else { continue }
+            // Members may have been told of the one that is not to be had, and take nothing by the way before for much longer.
+            fallBack(group, now)
+            openTree(group, now)
         }
     }
 
@@ -240,9 +280,11 @@ extension ControlCore {
     }
 
     private func stands(_ group: GroupTree) -> Bool {
-        guard let tree = group.tree, let topology = mesh?.relays.topology else {
-            return group.firstHops.allSatisfy { isReachedItself($0) }
-        }
+        group.tree.map { stands($0) } ?? group.firstHops.allSatisfy { isReachedItself($0) }
+    }
+
+    private func stands(_ tree: DistributionTree) -> Bool {
+        guard let topology = mesh?.relays.topology else { return false }
         for node in tree.nodes.dropFirst() {
             let above = tree.nodes[node.parent].site
             guard topology.cost(from: above, to: node.site) != nil, !topology.isSuspect(from: above, to: node.site),

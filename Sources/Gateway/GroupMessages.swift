@@ -45,6 +45,8 @@ public struct RouteInstallation: Sendable, BitwiseCopyable {
     public var isPair = false
     /// Peers that they are forwarded to.
     public var nextHops = PeerSet.none
+    /// Peers that what comes from `former` is forwarded to; where there is no `former`, all that comes, as well.
+    public var formerHops = PeerSet.none
     /// Whether what opens the stream here already goes on doing so; `local` is then `nil`.
     public var keepsLocal = false
     /// What opens them, and where: `nil` where this site only forwards.

@@ -42,11 +42,10 @@ extension LaneCore {
         let lane = origins.lane(of: origin)
         if lane != configuration.lane { return cross(datagram.bytes, from: source, octet: octet, to: Int(lane)) }
         let upstream = routes.routes[number].upstream
-        guard bridge.links[upstream.index].endpoint == source || isFormer(number, source) else {
-            return bridge.counters.add(.wrongUpstream)
-        }
+        let isFormer = bridge.links[upstream.index].endpoint != source
+        guard !isFormer || comesFromFormer(number, source) else { return bridge.counters.add(.wrongUpstream) }
         // Before it is opened, which changes it.
-        if !routes.routes[number].nextHops.isEmpty { forward(datagram.bytes, routes.routes[number], octet) }
+        if !routes.routes[number].hops(isFormer).isEmpty { forward(datagram.bytes, routes.routes[number], isFormer, octet) }
         if routes.routes[number].isPair && routes.routes[number].isLocal {
             return openPair(&datagram, Congestion(octet: octet), stream, counter, origin, source, now)
         }
@@ -56,7 +55,7 @@ extension LaneCore {
     }
 
     /// Whether it comes from where the route's datagrams came from before.
-    private func isFormer(_ number: Int, _ source: Endpoint) -> Bool {
+    private func comesFromFormer(_ number: Int, _ source: Endpoint) -> Bool {
         bridge.links[routes.routes[number].former.index].endpoint == source
     }
 
@@ -69,7 +68,8 @@ extension LaneCore {
         let place = firstStream(ofPlace: route.place) &+ part
         guard streams[place].window.accepts(counter) else { return bridge.counters.add(.replayed) }
         guard streams[place].open(&datagram, counter: counter) else { return bridge.counters.add(.authenticationFailed) }
-        _ = noteCounter(counter, place, route.origin)
+        // What is missing was lost on the way here: it says nothing of a link with the origin that it did not come by.
+        _ = noteCounter(counter, place, route.upstream)
         bridge.counters.add(route.upstream, .datagramsIn)
         bridge.counters.add(route.upstream, .bytesIn, UInt64(truncatingIfNeeded: count))
         let stretch = Stretch(
@@ -95,9 +95,14 @@ extension LaneCore {
         var entry = RouteTable.Route(
             stream: route.stream, origin: route.origin, upstream: route.upstream,
             nextHops: route.nextHops.intersection(PeerSet(first: configuration.peers)), origins: Int(route.lanes))
-        entry.nextHops.remove(route.upstream)
-        if !entry.nextHops.isEmpty { relays.open() }
+        entry.formerHops = route.formerHops.intersection(PeerSet(first: configuration.peers))
         entry.former = route.former ?? route.upstream
+        // What comes by the new way goes on by the new one, and what comes by the old one by the old one: a mixture of both could
+        // go in circles.
+        if entry.former == entry.upstream { entry.nextHops = entry.nextHops.union(entry.formerHops) }
+        entry.nextHops.remove(entry.upstream)
+        entry.formerHops.remove(entry.former)
+        if !entry.nextHops.isEmpty || !entry.formerHops.isEmpty { relays.open() }
         entry.isPair = route.isPair
         entry.isLocal = route.local != nil || (route.isPair && route.nextHops.isEmpty)
         if route.keepsLocal, case let known = routes.find(route.stream), known >= 0 {

@@ -28,6 +28,29 @@ public struct MeshConfiguration: Sendable {
     }
 }
 
+/// Datagrams of one neighbour that have come and been lost since the link's meter was last told, silences left out.
+struct LossSample: Sendable {
+    /// The lanes' counters at the last look; `nil` when what comes first after it is not to count.
+    var base: (count: UInt64, lost: UInt64)?
+    private var all: UInt64 = 0
+    private var gone: UInt64 = 0
+    /// So many make a sample.
+    private static let least: UInt64 = 100
+
+    /// The counters as they are. Returns a sample when there is one.
+    mutating func take(_ count: UInt64, _ lost: UInt64) -> (all: UInt64, gone: UInt64)? {
+        defer { base = (count, lost) }
+        guard let base else { return nil }
+        // What is late is taken back from what was lost.
+        let more = lost > base.lost ? lost - base.lost : 0
+        gone &+= more
+        all &+= count &- base.count &+ more
+        guard all >= LossSample.least else { return nil }
+        defer { (all, gone) = (0, 0) }
+        return (all, gone)
+    }
+}
+
 struct MeshState: Sendable {
     /// A gateway whose address alone is known.
     struct Seed: Sendable {
@@ -55,8 +78,8 @@ struct MeshState: Sendable {
     var relays: RelayBook
     /// Of each neighbour.
     var meters: [SiteID: LinkMeter] = [:]
-    /// Datagrams of each neighbour that had come and been lost at the last look.
-    var datagrams: [SiteID: (count: UInt64, lost: UInt64)] = [:]
+    /// Of each neighbour, what its link's loss is being counted from.
+    var samples: [SiteID: LossSample] = [:]
     /// Gives facts that come by gossip the order in which they came.
     var factVersion: UInt64 = 1
     /// Where others have seen us, the newest first; at most `observedLimit`.
@@ -76,7 +99,9 @@ struct MeshState: Sendable {
     /// Members for whom there was no place.
     var placesRefused: UInt64 = 0
 
-    init(_ configuration: MeshConfiguration, identity: KeyPair, version: UInt64, wall: UnixTime, at now: Instant) {
+    init(
+        _ configuration: MeshConfiguration, identity: KeyPair, peers: Int, version: UInt64, wall: UnixTime, at now: Instant
+    ) {
         self.configuration = configuration
         var secret = unsafe identity.privateKey.withOctets { unsafe Array(UnsafeBufferPointer(start: $0, count: 32)) }
         defer { Wipe.octets(&secret) }
@@ -89,7 +114,7 @@ struct MeshState: Sendable {
                 break
             } catch { continue }
         }
-        relays = RelayBook(site: gossip.site, at: now)
+        relays = RelayBook(site: gossip.site, peers: peers, at: now)
         ownProblem = gossip.setPass(configuration.pass, at: now)
         seeds = configuration.seeds.map { Seed(name: $0, due: .distantFuture, resolveDue: now) }
         nextLook = now

@@ -13,6 +13,8 @@ struct RelayOutbox: ~Copyable {
     struct Run: BitwiseCopyable {
         var stream: UInt32 = 0
         var octet: UInt8 = 0
+        /// Whether it came by a former way, and goes on by that.
+        var isFormer = false
         var offset = 0
         var segmentSize = 0
         var byteCount = 0
@@ -49,15 +51,17 @@ struct RelayOutbox: ~Copyable {
     var isNearlyFull: Bool { used > RelayOutbox.capacity &- LaneCore.headroom }
 
     /// Keeps a datagram for `hops`, with `flags` for its flags and hop count; false, and nothing is kept, when there is no room.
-    mutating func append(_ datagram: RawSpan, stream: UInt32, octet: UInt8, flags: UInt8, to hops: PeerSet) -> Bool {
+    mutating func append(
+        _ datagram: RawSpan, stream: UInt32, isFormer: Bool, octet: UInt8, flags: UInt8, to hops: PeerSet
+    ) -> Bool {
         let count = datagram.byteCount
         guard used &+ count <= storage.count else { return false }
         if runCount > 0, case let last = runs[runCount &- 1], last.isGrowing, last.stream == stream, last.octet == octet,
-            count <= last.segmentSize
+            last.isFormer == isFormer, count <= last.segmentSize
         {
             runs[runCount &- 1].isGrowing = count == last.segmentSize
         } else {
-            guard begin(stream, octet, count, hops) else { return false }
+            guard begin(stream, isFormer, octet, count, hops) else { return false }
         }
         storage.copy(datagram, to: used)
         storage.storeBigEndian(flags, at: used &+ SealedLayout.flags)
@@ -66,9 +70,10 @@ struct RelayOutbox: ~Copyable {
         return true
     }
 
-    private mutating func begin(_ stream: UInt32, _ octet: UInt8, _ count: Int, _ hops: PeerSet) -> Bool {
+    private mutating func begin(_ stream: UInt32, _ isFormer: Bool, _ octet: UInt8, _ count: Int, _ hops: PeerSet) -> Bool {
         guard runCount < runs.count, sends &+ hops.count <= sendList.count else { return false }
-        runs[runCount] = Run(stream: stream, octet: octet, offset: used, segmentSize: count, byteCount: 0, isGrowing: true)
+        runs[runCount] = Run(
+            stream: stream, octet: octet, isFormer: isFormer, offset: used, segmentSize: count, byteCount: 0, isGrowing: true)
         var hops = hops
         while let hop = hops.popFirst() {
             sendList[sends] = Send(run: UInt16(truncatingIfNeeded: runCount), peer: UInt16(truncatingIfNeeded: hop))
@@ -99,14 +104,15 @@ struct RelayOutbox: ~Copyable {
 
 extension LaneCore {
     /// Passes a datagram on, sealed as it is.
-    mutating func forward(_ datagram: RawSpan, _ route: RouteTable.Route, _ octet: UInt8) {
+    mutating func forward(_ datagram: RawSpan, _ route: RouteTable.Route, _ isFormer: Bool, _ octet: UInt8) {
+        let hops = route.hops(isFormer)
         // SAFETY: a whole header is there, as checked.
         let flags = unsafe datagram.unsafeLoad(fromUncheckedByteOffset: SealedLayout.flags, as: UInt8.self)
         if flags & SealedLayout.hopsMask == 0 { return bridge.counters.add(.hopLimit) }
-        if relays.append(datagram, stream: route.stream, octet: octet, flags: flags &- 1, to: route.nextHops) {
-            bridge.counters.addRelayed(route.nextHops.count)
+        if relays.append(datagram, stream: route.stream, isFormer: isFormer, octet: octet, flags: flags &- 1, to: hops) {
+            bridge.counters.addRelayed(hops.count)
         } else {
-            bridge.counters.add(.relayFull, UInt64(truncatingIfNeeded: route.nextHops.count))
+            bridge.counters.add(.relayFull, UInt64(truncatingIfNeeded: hops.count))
         }
     }
 

@@ -66,10 +66,14 @@ struct RelayBook: Sendable {
     var sequence: UInt32 = 1
     /// For each peer what it is still to be told, in order.
     var messages: [Int: [[UInt8]]] = [:]
-    static let messageLimit = 1024
+    /// As many as there are streams to be closed when a neighbour is lost, twice.
+    static func messageLimit(peers: Int) -> Int { 2 * Transit.limit(peers: peers) }
+    private let messageLimit: Int
     /// When the lanes are looked at, before neighbours are told.
     var lanesDue = Instant.distantFuture
-    /// When members that are reached through others are tried themselves.
+    /// How often members that are reached through others were tried themselves, and which was the last; and when they are again.
+    var tries: UInt32 = 0
+    var lastTried = 0
     var tryDue: Instant
     /// Handshakes of others that were passed on; and what was refused, or found its neighbour's queue full.
     var carried: UInt64 = 0
@@ -82,7 +86,8 @@ struct RelayBook: Sendable {
     static func pause(sites: Int) -> Interval { sites <= 16 ? settling : .milliseconds(4 * Int64(sites)) }
     static let tryInterval = Interval.seconds(5)
 
-    init(site: SiteID, at now: Instant) {
+    init(site: SiteID, peers: Int, at now: Instant) {
+        messageLimit = RelayBook.messageLimit(peers: peers)
         paths = Paths(source: site)
         topology = Topology(sites: [], links: [])
         tryDue = now + RelayBook.tryInterval
@@ -100,7 +105,7 @@ struct RelayBook: Sendable {
     }
 
     mutating func tell(_ message: RouteMessage, to peer: Int) {
-        guard messages[peer, default: []].count < RelayBook.messageLimit else {
+        guard messages[peer, default: []].count < messageLimit else {
             refused &+= 1
             return
         }

@@ -17,10 +17,15 @@ struct RouteTable: ~Copyable {
         /// Whether it ends here.
         var isLocal = false
         var nextHops = PeerSet.none
+        /// Where what comes from `former` goes, where that is another peer than `upstream`.
+        var formerHops = PeerSet.none
         /// Which of the places for routed streams opens it; -1 where none does.
         var place = -1
         /// Origin tags are below.
         var origins = 0
+
+        /// Where it goes from here, by where it came from.
+        func hops(_ isFormer: Bool) -> PeerSet { isFormer ? formerHops : nextHops }
     }
 
     private(set) var routes: FixedArray<Route>
@@ -72,10 +77,35 @@ struct RouteTable: ~Copyable {
         let number = find(stream)
         if number < 0 { return nil }
         let route = routes[number]
+        vacate(place(of: number))
         routes[number] = Route()
-        for place in 0..<table.count { table[place] = RouteTable.none }
-        for number in 0..<routes.count where routes[number].stream != 0 { enter(number) }
         return route
+    }
+
+    /// Where a number that is there is in the table.
+    private func place(of number: Int) -> Int {
+        var place = home(routes[number].stream)
+        while Int(table[place]) != number { place = (place &+ 1) & mask }
+        return place
+    }
+
+    /// Empties a place, and moves up what had to go further for it (Knuth, The Art of Computer Programming 3, algorithm 6.4R).
+    private mutating func vacate(_ place: Int) {
+        var gap = place
+        var next = place
+        while true {
+            table[gap] = RouteTable.none
+            while true {
+                next = (next &+ 1) & mask
+                let number = table[next]
+                if number == RouteTable.none { return }
+                // It may go to the gap unless its own place lies behind that.
+                let own = home(routes[Int(number)].stream)
+                if (next &- own) & mask >= (next &- gap) & mask { break }
+            }
+            table[gap] = table[next]
+            gap = next
+        }
     }
 
     private mutating func enter(_ number: Int) {

@@ -222,24 +222,23 @@ import Testing
                     endpoint: TrustTests.elsewhere, generation: 1, renewAfter: 1 << 32))
             var secrets: [SecretBytes] = []
             secrets.reserveCapacity(20_000)
-            var areas: [UnsafeMutableRawPointer] = []
-            unsafe areas.reserveCapacity(200_000)
-            // Neighbours with the same rights would be one area.
-            while unsafe areas.count < 200_000,
-                let area = unsafe mmap(
-                    nil, 4_096, areas.count % 2 == 0 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-                unsafe area != MAP_FAILED
-            {
-                unsafe areas.append(area)
+            var areas: [UInt] = []
+            areas.reserveCapacity(200_000)
+            while areas.count < 200_000 {
+                // Neighbours with the same rights would be one area.
+                let rights = areas.count % 2 == 0 ? PROT_READ : PROT_NONE
+                let area = unsafe UInt(bitPattern: mmap(nil, 4_096, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+                if area == UInt.max { break }
+                areas.append(area)
             }
-            if unsafe areas.count == 200_000 { exit(0) }
+            if areas.count == 200_000 { exit(0) }
             while secrets.count < 20_000, secrets.last?.isGuarded != false { secrets.append(SecretBytes([1])) }
             if !mailbox.commands.push(install) { exit(2) }
             lane.handleCommands(at: .zero)
             guard case .notInstalled(PeerIndex(0)) = mailbox.events.pop() else { exit(3) }
             if lane.sessions[1].stream != 0 || lane.bridge.links[0].hasSender { exit(4) }
             secrets = []
-            for unsafearea in unsafe areas { unsafe munmap(area, 4_096) }
+            for area in areas { unsafe munmap(UnsafeMutableRawPointer(bitPattern: area), 4_096) }
             if !mailbox.commands.push(install) { exit(5) }
             lane.handleCommands(at: .zero)
             if lane.sessions[1].stream == 0 || !lane.bridge.links[0].hasSender { exit(6) }

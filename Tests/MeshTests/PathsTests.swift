@@ -91,9 +91,9 @@ import Testing
         // A tenth slower than the way around: not worth it. A quarter slower is.
         #expect(paths.update(direct(9)) == [] && paths.path(to: name(2))?.cost == 4600)
         #expect(paths.update(direct(12)) == [name(2)] && paths.nextHop(to: name(2)) == name(1))
-        // Back only when it is better by as much.
-        #expect(paths.update(direct(8)) == [] && paths.nextHop(to: name(2)) == name(1))
-        #expect(paths.update(direct(4)) == [name(2)])
+        // Back once it is no dearer: nobody is to carry for nothing.
+        #expect(paths.update(direct(9)) == [] && paths.nextHop(to: name(2)) == name(1))
+        #expect(paths.update(direct(8)) == [name(2)] && paths.nextHop(to: name(2)) == name(2))
         // Suspect: kept while there is no other way, left at once when there is one.
         var alone = Paths(source: name(0))
         #expect(alone.update(direct(4, suspect: [0], via: false)) == [name(2)] && alone.nextHop(to: name(2)) == name(2))

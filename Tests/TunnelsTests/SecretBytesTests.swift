@@ -54,12 +54,12 @@ import Testing
     /// More keys than the kernel has areas of memory for, were each to have its own: they share blocks, and are apart.
     @Test func manyKeysShareBlocks() async {
         await #expect(processExitsWith: .success) {
-            var keys: [SessionKey] = []
+            var keys: [KeptKey] = []
             var secrets: [SecretBytes] = []
             for number in 0..<20_000 {
                 let octets = (0..<32).map { UInt8(truncatingIfNeeded: number >> ($0 & 15)) }
                 guard let key = SessionKey(.chacha20poly1305, Key256(octets)) else { exit(2) }
-                keys.append(key)
+                keys.append(KeptKey(key))
                 secrets.append(SecretBytes(octets))
                 if !secrets[number].isGuarded { exit(3) }
             }
@@ -69,6 +69,7 @@ import Testing
                 }
                 if !right { exit(4) }
             }
+            withExtendedLifetime(keys) {}
             exit(0)
         }
     }
@@ -78,18 +79,16 @@ import Testing
         await #expect(processExitsWith: .success) {
             var secrets: [SecretBytes] = []
             secrets.reserveCapacity(20_000)
-            var areas: [UnsafeMutableRawPointer] = []
-            unsafe areas.reserveCapacity(200_000)
-            // Neighbours with the same rights would be one area.
-            while unsafe areas.count < 200_000,
-                let area = unsafe mmap(
-                    nil, 4_096, areas.count % 2 == 0 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-                unsafe area != MAP_FAILED
-            {
-                unsafe areas.append(area)
+            var areas: [UInt] = []
+            areas.reserveCapacity(200_000)
+            while areas.count < 200_000 {
+                // Neighbours with the same rights would be one area.
+                let rights = areas.count % 2 == 0 ? PROT_READ : PROT_NONE
+                let area = unsafe UInt(bitPattern: mmap(nil, 4_096, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+                if area == UInt.max { break }
+                areas.append(area)
             }
-            // A machine without a limit that could be reached.
-            if unsafe areas.count == 200_000 { exit(0) }
+            if areas.count == 200_000 { exit(0) }
             while secrets.count < 20_000, secrets.last?.isGuarded != false {
                 secrets.append(SecretBytes([UInt8](repeating: UInt8(secrets.count & 255), count: 32)))
             }
@@ -101,7 +100,7 @@ import Testing
                 if unsafe secret.withOctets({ unsafe $0[0] != UInt8(number & 255) || $0[31] != UInt8(number & 255) }) { exit(4) }
             }
             secrets = []
-            for unsafearea in unsafe areas { unsafe munmap(area, 4_096) }
+            for area in areas { unsafe munmap(UnsafeMutableRawPointer(bitPattern: area), 4_096) }
             if !SecretBytes([1]).isGuarded { exit(5) }
             exit(0)
         }
@@ -130,4 +129,10 @@ import Testing
         third.mixKeyAndHash(SecretBytes([5]))
         #expect(first.hash == third.hash && first.split().1.bytes == third.split().1.bytes)
     }
+}
+
+/// A key that an array can hold.
+private final class KeptKey {
+    let key: SessionKey
+    init(_ key: consuming SessionKey) { self.key = key }
 }

@@ -33,6 +33,7 @@ extension MeshSimulation {
         } else {
             violate("after \(plan.bound), not all have found each other: \(missing(early))")
         }
+        checkTables()
         note("\(early.count) gateways have found each other")
     }
 
@@ -83,8 +84,8 @@ extension MeshSimulation {
             let origin = members.randomElement(using: &random) ?? 0
             proveFeed(of: group, from: origin)
         }
-        for site in sites.indices { send(makeFrame(.broadcast, from: site)) }
-        run(for: .seconds(1))
+        proveBroadcasts()
+        proveThatWaysChangeWithoutLoss()
         for _ in 0..<20 {
             guard let from = members.randomElement(using: &random), let to = members.randomElement(using: &random), from != to
             else { continue }
@@ -111,6 +112,54 @@ extension MeshSimulation {
                     "site \(site) reaches \(way.name) by \(way.hops), cost \(way.cost ?? 0); the link: \(link.map { "\($0)" } ?? "none")"
                 )
             }
+        }
+    }
+
+    private func proveBroadcasts() {
+        for site in sites.indices { received[site] = [] }
+        let frames = members.map { makeFrame(.broadcast, from: $0) }
+        for frame in frames { send(frame) }
+        run(for: .seconds(1))
+        for site in sites.indices {
+            let isMember = !checker.banned.contains(site)
+            let right = isMember ? frames.filter { $0.origin != site }.map(\.number) : []
+            if received[site].sorted() != right {
+                violate("of \(frames.count) broadcasts, site \(site) got \(received[site].count)")
+            }
+        }
+    }
+
+    /// Links become longer and shorter while a feed of each of some sites runs, so that ways and trees change: whatever is wanted
+    /// comes, and once.
+    private func proveThatWaysChangeWithoutLoss() {
+        for site in sites.indices { received[site] = [] }
+        var sent: [(group: Int, origin: Int, number: UInt32)] = []
+        let origins = (0..<min(4, plan.groups)).map { ($0, members.randomElement(using: &random) ?? 0) }
+        for round in 0..<100 {
+            if round % 5 == 0 {
+                for _ in 0..<plan.count {
+                    let (a, b) = (Int.random(in: 0..<plan.count, using: &random), Int.random(in: 0..<plan.count, using: &random))
+                    let delay = Interval.microseconds(Int64.random(in: 500...40_000, using: &random))
+                    if a != b { for (from, to) in [(a, b), (b, a)] { wire.change(from: from, to: to) { $0.delay = delay } } }
+                }
+            }
+            for (group, origin) in origins {
+                let frame = makeFrame(.feed(group), from: origin)
+                sent.append((group, origin, frame.number))
+                send(frame)
+            }
+            run(for: .milliseconds(200))
+        }
+        run(for: .seconds(1))
+        for site in sites.indices where !checker.banned.contains(site) {
+            let right = sent.filter {
+                $0.origin != site && checker.wants(site, $0.group) && checker.isEntitled(site, to: $0.group, of: $0.origin)
+            }.map(\.number)
+            // A link that became shorter lets frames overtake those before them.
+            let missing = Set(right).subtracting(received[site])
+            guard let first = sent.first(where: { missing.contains($0.number) }) else { continue }
+            violate(
+                "while ways changed, site \(site) missed \(missing.count) of \(right.count) frames, the first of site \(first.origin)")
         }
     }
 
@@ -141,6 +190,7 @@ extension MeshSimulation {
         let all = members
         let before = all.map { (octetsSent[$0], sites[$0].meshSnapshot(at: now).gossip.bytesOut) }
         run(for: .seconds(seconds))
+        checkTables()
         let after = all.map { (octetsSent[$0], sites[$0].meshSnapshot(at: now).gossip.bytesOut) }
         func bits(_ octets: [UInt64]) -> (mean: Double, most: Double) {
             let rates = octets.map { Double($0) * 8 / Double(seconds) }

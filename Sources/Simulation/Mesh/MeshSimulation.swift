@@ -105,7 +105,7 @@ public final class MeshSimulation {
             sites.append(
                 SimulatedSite(
                     index: site, identity: identity, pass: pass.bytes, authority: authority.key, seeds: seeds,
-                    tuning: tuning, places: plan.count, clock: clock,
+                    tuning: tuning, places: plan.count, links: drawLinks(), copyCost: drawCopyCost(), clock: clock,
                     nat: kinds[site].map { NAT($0, address: SimulatedSite.address(site)) }))
             report.relays += mayRelay ? 1 : 0
             report.limited += send != nil || receive != nil ? 1 : 0
@@ -122,6 +122,16 @@ public final class MeshSimulation {
         tuning.rekeyTime = .seconds(45)
         tuning.macLimit = 1_024
         return tuning
+    }
+
+    /// One in eight sites calls a few others alone.
+    private func drawLinks() -> Int {
+        Int.random(in: 0..<8, using: &random) == 0 ? Int.random(in: 2...8, using: &random) : Limits.peers
+    }
+
+    /// One in four has copies made by others, where that is less of a detour than this.
+    private func drawCopyCost() -> Interval {
+        Int.random(in: 0..<4, using: &random) == 0 ? .milliseconds(Int64.random(in: 5...100, using: &random)) : .zero
     }
 
     /// Three of four sites may have everything; the others a half of the groups.
@@ -225,7 +235,7 @@ public final class MeshSimulation {
         for (to, bytes) in site.takeDatagrams() {
             octetsSent[index] += UInt64(bytes.count)
             report.datagrams += 1
-            if let problem = nonces.handleSent(bytes, by: index) { violate(problem) }
+            if let problem = nonces.handleSent(bytes, by: index, epoch: site.epoch) { violate(problem) }
             guard let address = to.ipv4 else { continue }
             let target = SimulatedSite.site(at: address)
             let source = site.nat?.outbound(to: to, at: now) ?? SimulatedSite.endpoint(index)

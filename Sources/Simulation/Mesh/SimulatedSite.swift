@@ -15,6 +15,9 @@ final class SimulatedSite {
     let seeds: [Int]
     let tuning: SiteTuning
     let places: Int
+    /// Members that it calls itself, and what a copy on its uplink costs.
+    let links: Int
+    let copyCost: Interval
     var clock: SkewedClock
     var nat: NAT?
     private(set) var gateway: VirtualGateway
@@ -24,7 +27,7 @@ final class SimulatedSite {
 
     init(
         index: Int, identity: KeyPair, pass: [UInt8], authority: AuthorityKey, seeds: [Int], tuning: SiteTuning, places: Int,
-        clock: SkewedClock, nat: NAT?
+        links: Int, copyCost: Interval, clock: SkewedClock, nat: NAT?
     ) {
         self.index = index
         self.identity = identity
@@ -33,10 +36,13 @@ final class SimulatedSite {
         self.seeds = seeds
         self.tuning = tuning
         self.places = places
+        self.links = links
+        self.copyCost = copyCost
         self.clock = clock
         self.nat = nat
         gateway = SimulatedSite.makeGateway(
-            identity, pass, authority, seeds, tuning, places, snapshots: [], seed: 0, wallClock: clock.wall(.zero),
+            identity, pass, authority, seeds, tuning, places, links, copyCost, snapshots: [], seed: 0,
+            wallClock: clock.wall(.zero),
             at: clock.local(.zero))
     }
 
@@ -48,7 +54,7 @@ final class SimulatedSite {
 
     private static func makeGateway(
         _ identity: KeyPair, _ pass: [UInt8], _ authority: AuthorityKey, _ seeds: [Int], _ tuning: SiteTuning, _ places: Int,
-        snapshots: [[UInt8]], seed: UInt64, wallClock: UInt64, at now: Instant
+        _ links: Int, _ copyCost: Interval, snapshots: [[UInt8]], seed: UInt64, wallClock: UInt64, at now: Instant
     ) -> VirtualGateway {
         var control = ControlConfiguration(tuning, identity: identity, peers: [], ports: [PortMulticast()])
         // Keys come from the seed alone.
@@ -56,6 +62,8 @@ final class SimulatedSite {
         control.mesh = MeshConfiguration(
             authority: authority, pass: pass, seeds: seeds.map { "site\($0)" }, snapshots: snapshots)
         control.setPlaces(places)
+        control.linkLimit = links
+        control.copyCost = copyCost
         var lane = LaneConfiguration(tuning, ports: 1, peers: control.peerLimit)
         lane.placesTaken = 0
         return VirtualGateway(
@@ -65,9 +73,11 @@ final class SimulatedSite {
     /// The gateway starts, with what an earlier run has left.
     func start(snapshots: [[UInt8]], seed: UInt64, at now: Instant) {
         gateway = SimulatedSite.makeGateway(
-            identity, pass, authority, seeds, tuning, places, snapshots: snapshots, seed: seed, wallClock: clock.wall(now),
+            identity, pass, authority, seeds, tuning, places, links, copyCost, snapshots: snapshots, seed: seed,
+            wallClock: clock.wall(now),
             at: clock.local(now))
         isAlive = true
+        starts += 1
         noteTimeout()
     }
 
@@ -96,6 +106,9 @@ final class SimulatedSite {
     func takeFrames() -> [(port: PortIndex, bytes: [UInt8])] { gateway.takeFrames() }
     func takeEvents() -> [GatewayEvent] { gateway.takeEvents() }
 
+    /// Differs whenever its gateway may have new keys: starts, and sessions agreed on.
+    var epoch: UInt64 { starts << 40 | gateway.core.control.sessionsBegun }
+    private var starts: UInt64 = 0
     /// Other sites that are up as peers.
     var peersUp: Int { gateway.core.control.peersUp }
     /// What it knows of the mesh, in short: two gateways with the same know the same.

@@ -18,7 +18,8 @@ struct SkewedClock {
     func local(_ instant: Instant) -> Instant {
         if instant == .distantFuture { return instant }
         let passed = Int64(clamping: instant.nanoseconds)
-        return Instant(nanoseconds: UInt64(start.nanoseconds + passed + passed / 1_000_000 * drift))
+        let ahead = passed / 1_000_000 * drift + passed % 1_000_000 * drift / 1_000_000
+        return Instant(nanoseconds: UInt64(start.nanoseconds + passed + ahead))
     }
 
     /// The first moment at which the gateway's clock shows at least this.
