@@ -229,9 +229,22 @@ extension ControlCore {
     /// The graph has changed: trees that do not stand any longer are opened anew.
     mutating func reviewTrees(_ now: Instant) {
         for group in streams.trees.keys.sorted() {
-            guard let tree = streams.trees[group], tree.isReady, !stands(tree) else { continue }
-            openTree(group, now)
+            guard let tree = streams.trees[group], !stands(tree) else { continue }
+            // One that is being opened gives way too: whoever is waited for may be the one that is gone.
+            if tree.isReady || (tree.tree != nil && bestTree(tree.audience) != tree.tree) {
+                openTree(group, now)
+            } else {
+                stopWaiting(group, now)
+            }
         }
+    }
+
+    /// A suspect one is sent to, and not waited for.
+    private mutating func stopWaiting(_ group: Int, _ now: Instant) {
+        guard let tree = streams.trees[group], !tree.waiting.isEmpty else { return }
+        let waiting = tree.waiting.filter { !peers[$0].path.isDoubted && !peers[$0].path.isSuspect }
+        streams.trees[group]?.waiting = waiting
+        if waiting.isEmpty { useTree(group, now) }
     }
 
     /// Looks at some of the trees that stand, in turn: one gives way to another that is better by a margin. Measurements waver,

@@ -79,7 +79,7 @@ import Tunnels
         let bytes = SimulatedFrame(.feed(3), from: 1, number: 5).bytes
         #expect(Array(bytes[0..<6]) == [0x01, 0x00, 0x5E, 0x01, 0x00, 0x03])
         #expect(Array(bytes[26..<34]) == [10, 128, 0, 2, 239, 1, 0, 3])
-        let sum = stride(from: 14, to: 34, by: 2, epoch: 1).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }
+        let sum = stride(from: 14, to: 34, by: 2).reduce(0) { $0 + Int(bytes[$1]) << 8 + Int(bytes[$1 + 1]) }
         #expect(sum & 0xFFFF + sum >> 16 == 0xFFFF)
         #expect(Int(bytes[16]) << 8 + Int(bytes[17]) == bytes.count - 14)
     }

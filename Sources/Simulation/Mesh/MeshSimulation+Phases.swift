@@ -159,7 +159,8 @@ extension MeshSimulation {
             let missing = Set(right).subtracting(received[site])
             guard let first = sent.first(where: { missing.contains($0.number) }) else { continue }
             violate(
-                "while ways changed, site \(site) missed \(missing.count) of \(right.count) frames, the first of site \(first.origin)")
+                "while ways changed, site \(site) missed \(missing.count) of \(right.count) frames, the first of site \(first.origin)"
+            )
         }
     }
 
