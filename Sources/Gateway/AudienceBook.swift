@@ -65,6 +65,8 @@ struct AudienceBook: Sendable {
     private let rekeyTime: Interval
     /// By group; `nil` where there is none.
     private(set) var audiences: [Audience?]
+    /// No place from here on was ever taken: most gateways have few audiences, and are asked for the next timeout all the time.
+    private var reach = 0
     /// When an empty place can be used.
     private var freeFrom: [Instant]
     /// Streams out of use that members are still to be told of.
@@ -112,6 +114,7 @@ struct AudienceBook: Sendable {
             }
             guard let cipher = cipher(wish.members) else { continue }
             audiences[group] = Audience(members: wish.members, wanted: now, use: wish.use)
+            reach = max(reach, group + 1)
             begin(group, cipher, &random, now)
         }
     }
@@ -246,12 +249,12 @@ struct AudienceBook: Sendable {
     /// How long a key seals at most.
     private var lifetime: Interval { rekeyTime + rekeyTime / 2 + .seconds(10) }
 
-    private var renewals: Int { audiences.count { $0?.stream != nil && $0?.begun != nil } }
+    private var renewals: Int { audiences[..<reach].count { $0?.stream != nil && $0?.begun != nil } }
 
     var nextTimeout: Instant {
         var next = farewells.map(\.due).min() ?? .distantFuture
         let mayRenew = renewals < AudienceBook.renewalLimit
-        for case .some(let audience) in audiences {
+        for case .some(let audience) in audiences[..<reach] {
             if let begun = audience.begun { next = min(next, begun.since + AudienceBook.patience) }
             guard audience.stream != nil else { continue }
             if audience.begun == nil && mayRenew { next = min(next, audience.renewAt) }
