@@ -10,6 +10,7 @@ extension ControlCore {
         func expect(_ holds: Bool, _ sentence: @autoclosure () -> String) { if !holds { problems.append(sentence()) } }
         expect((mesh?.relays.transits.count ?? 0) <= Transit.limit(peers: peerPlaces), "more streams are carried than the limit")
         expect(streams.taken.count <= GroupLimits.places(peers: peerPlaces), "more streams are taken than there are places")
+        expect(streams.closings.count <= ControlCore.closingLimit, "more ways are to be closed than the limit")
         streams.book.checkInvariants()
         for (index, peer) in peers.enumerated() {
             expect(peer.sessions.count <= PeerState.sessionLimit, "peer \(index) has more sessions than the limit")
@@ -21,7 +22,7 @@ extension ControlCore {
                 (mesh?.relays.messages[index]?.count ?? 0) <= RelayBook.messageLimit(peers: peerPlaces),
                 "peer \(index) is to be told too much")
         }
-        for (site, place) in mesh?.places ?? [:] {
+        for (site, place) in (mesh?.places ?? [:]).sorted(by: { $0.key < $1.key }) {
             expect(peers[place].site == site, "the place of \(site) is another's")
         }
         return problems

@@ -51,6 +51,8 @@ extension ControlCore {
     private static let treesAtOnce = 8
     /// How long a stream is used after another has taken its place: less than members open it.
     private static let formerUse = AudienceBook.grace * 4 / 5
+    /// Ways that were left and are still to be closed.
+    static let closingLimit = 4_096
     /// What was under way on a way that is left is still passed on for so long.
     private static let treeGrace = Interval.seconds(5)
 
@@ -206,23 +208,28 @@ extension ControlCore {
 
     /// Those who carried a stream hear that it is over once nothing of it is under way any more.
     mutating func closeLater(_ stream: UInt32, _ hops: [Int], _ now: Instant) {
-        if !hops.isEmpty { streams.closings.append((now + ControlCore.treeGrace, stream, hops)) }
+        if hops.isEmpty { return }
+        // Ways that waver faster than that are closed earlier, the oldest first.
+        while streams.closings.count >= ControlCore.closingLimit { sayFirstClosing() }
+        streams.closings.append((now + ControlCore.treeGrace, stream, hops))
     }
 
     /// Tells of ways that were left a while ago.
     private mutating func sayClosings(_ now: Instant) {
-        guard let own = mesh?.gossip.site else { return streams.closings.removeAll() }
-        while let (due, stream, hops) = streams.closings.first, due <= now {
-            streams.closings.removeFirst()
-            for hop in hops where peers[hop].isUp && peers[hop].site != nil {
-                // It may be one of the way's again.
-                let isUsed =
-                    streams.trees.values.contains {
-                        $0.stream == stream && ($0.firstHops.contains(hop) || $0.nextHops.contains(hop))
-                    }
-                    || peers.contains { $0.relay?.label == stream && $0.relay?.via == hop }
-                if !isUsed { mesh?.relays.tell(.close(stream: stream, origin: own), to: hop) }
-            }
+        while let first = streams.closings.first, first.due <= now { sayFirstClosing() }
+    }
+
+    private mutating func sayFirstClosing() {
+        let (_, stream, hops) = streams.closings.removeFirst()
+        guard let own = mesh?.gossip.site else { return }
+        for hop in hops where peers[hop].isUp && peers[hop].site != nil {
+            // It may be one of the way's again.
+            let isUsed =
+                streams.trees.values.contains {
+                    $0.stream == stream && ($0.firstHops.contains(hop) || $0.nextHops.contains(hop))
+                }
+                || peers.contains { $0.relay?.label == stream && $0.relay?.via == hop }
+            if !isUsed { mesh?.relays.tell(.close(stream: stream, origin: own), to: hop) }
         }
     }
 

@@ -115,7 +115,7 @@ extension MeshSimulation {
 
     private func bringBack(_ site: Int) {
         // Hosts stay, and say again what they want when they are asked.
-        if Int.random(in: 0..<5, using: &random) == 0 && plan.hasSkew {
+        if Int.random(in: 0..<5, using: &random) == 0 {
             tally(.lostClock)
             // It begins in 1970, and is set some seconds later.
             let error = sites[site].clock.wallError

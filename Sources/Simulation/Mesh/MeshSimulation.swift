@@ -81,7 +81,7 @@ public final class MeshSimulation {
     private func makeSites() {
         // The first two are in the open and carry for others, so that there is a way to everybody.
         let kinds: [NAT.Mapping?] = (0..<plan.count).map { site in
-            guard plan.hasNATs, site >= 2 else { return nil }
+            guard site >= 2 else { return nil }
             return [nil, nil, nil, nil, .endpointIndependent, .addressAndPortDependent][Int.random(in: 0..<6, using: &random)]
         }
         for site in 0..<plan.count {
@@ -99,9 +99,9 @@ public final class MeshSimulation {
             let open = (0..<site).filter { kinds[$0] == nil }
             let seeds = Set([open.randomElement(using: &random), open.first].compactMap { $0 }).sorted()
             let clock = SkewedClock(
-                start: plan.hasSkew ? .milliseconds(Int64.random(in: 0...10_000_000, using: &random)) : .zero,
-                drift: plan.hasSkew ? Int64.random(in: -200...200, using: &random) : 0,
-                wallError: plan.hasSkew ? .milliseconds(Int64.random(in: -120_000...120_000, using: &random)) : .zero)
+                start: .milliseconds(Int64.random(in: 0...10_000_000, using: &random)),
+                drift: Int64.random(in: -200...200, using: &random),
+                wallError: .milliseconds(Int64.random(in: -120_000...120_000, using: &random)))
             sites.append(
                 SimulatedSite(
                     index: site, identity: identity, pass: pass.bytes, authority: authority.key, seeds: seeds,

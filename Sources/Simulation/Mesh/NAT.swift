@@ -39,13 +39,14 @@ struct NAT {
     /// Something leaves for a destination. Returns where it is seen to come from.
     mutating func outbound(to destination: Endpoint, at now: Instant) -> Endpoint {
         let key = mapping == .endpointIndependent ? NAT.anywhere : destination
-        var entry = entries[key].flatMap { now - $0.used <= NAT.idle ? $0 : nil }
-        if entry == nil {
+        let port: UInt16
+        if let entry = entries[key], now - entry.used <= NAT.idle {
+            port = entry.port
+        } else {
             if let old = entries[key] { leave[old.port] = nil }
-            entry = Entry(port: nextPort, used: now)
+            port = nextPort
             nextPort = nextPort == .max ? 1_024 : nextPort + 1
         }
-        let port = entry?.port ?? 0
         entries[key] = Entry(port: port, used: now)
         leave[port, default: [:]][destination] = now
         return Endpoint(ipv4: address, port: port)

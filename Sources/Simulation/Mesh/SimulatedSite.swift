@@ -116,5 +116,4 @@ final class SimulatedSite {
     var stateFile: [UInt8]? { gateway.core.control.meshSnapshot }
     func checkInvariants() -> [String] { gateway.core.control.checkInvariants() }
     func meshSnapshot(at now: Instant) -> MeshSnapshot { MeshSnapshot(gateway.core.control, at: clock.local(now)) }
-    func events() -> [GatewayEvent] { gateway.takeEvents() }
 }

@@ -10,10 +10,6 @@ public struct SimulationPlan: Sendable, Hashable {
     /// Each with faults, frames and a moment of time.
     public var rounds: Int
     public var groups = 8
-    /// Whether a third of the sites is behind NATs, half of those with a mapping for each destination.
-    public var hasNATs = true
-    /// Whether clocks are wrong, and run at different speeds.
-    public var hasSkew = true
     /// Arrivals and timers come at multiples of this: in a large mesh many at once, as a busy gateway takes them.
     public var grain: Interval { count > 30 ? .milliseconds(4) : .nanoseconds(1) }
     /// Each gateway's `liveness.suspect`: every pair is probed four times in it, and a hundred sites have 4,950 pairs.
