@@ -5,9 +5,13 @@
 #include "clinux.h"
 
 #include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
 
 _Static_assert(sizeof(struct cwl_message) == sizeof(struct mmsghdr), "the layout of struct mmsghdr");
 _Static_assert(offsetof(struct cwl_message, msg_len) == offsetof(struct mmsghdr, msg_len), "the layout of struct mmsghdr");
+
+// The calls of the fast path do not go by the C library's functions: those prepare for the thread's cancellation, twice a call.
 
 const char *cwl_error_text(int code) {
     return strerrordesc_np(code);
@@ -22,7 +26,7 @@ int64_t cwl_poll(int fd, short events, int64_t nanoseconds) {
 
 int64_t cwl_epoll_wait(int epoll, void *events, int count, int64_t nanoseconds) {
     struct timespec t = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
-    return cwl_result(epoll_pwait2(epoll, (struct epoll_event *)events, count, nanoseconds < 0 ? NULL : &t, NULL));
+    return cwl_result(syscall(SYS_epoll_pwait2, epoll, events, count, nanoseconds < 0 ? NULL : &t, NULL, 0));
 }
 
 int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void *context) {
@@ -40,6 +44,36 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
     return -error;
 }
 
+int64_t cwl_thread_stay_on(int cpu) {
+    static _Thread_local cpu_set_t allowed;
+    static _Thread_local int known = 0;
+    if (!known) {
+        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return cwl_result(-1);
+        known = 1;
+    }
+    if (cpu < 0) return cwl_result(sched_setaffinity(0, sizeof allowed, &allowed));
+    if (cpu >= CPU_SETSIZE || !CPU_ISSET((unsigned)cpu, &allowed)) return -EINVAL;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)cpu, &one);
+    return cwl_result(sched_setaffinity(0, sizeof one, &one));
+}
+
+int64_t cwl_thread_processor(void) {
+    return cwl_result(sched_getcpu());
+}
+
+int64_t cwl_thread_cost(int fd) {
+    // Time on a processor, time waiting for one, turns.
+    char text[96];
+    ssize_t count = pread(fd, text, sizeof text - 1, 0);
+    if (count < 0) return cwl_result(-1);
+    text[count] = 0;
+    char *end = NULL;
+    uint64_t run = strtoull(text, &end, 10);
+    return (int64_t)(run + strtoull(end, NULL, 10));
+}
+
 int64_t cwl_thread_set_name(const char *name) {
     return -(int64_t)pthread_setname_np(pthread_self(), name);
 }
@@ -49,16 +83,39 @@ int64_t cwl_processors(void) {
     return sched_getaffinity(0, sizeof set, &set) != 0 ? cwl_result(-1) : CPU_COUNT(&set);
 }
 
+int cwl_may_run_on(int cpu) {
+    cpu_set_t set;
+    return cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET((unsigned)cpu, &set);
+}
+
 int64_t cwl_accept(int fd) {
     return cwl_result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
+int64_t cwl_send_one(int fd, const struct cwl_message *message) {
+    const struct msghdr *h = &message->msg_hdr;
+    if (h->msg_controllen != 0) return cwl_send_message(fd, message);
+    const void *address = h->msg_namelen == 0 ? NULL : h->msg_name;
+    return cwl_result(syscall(
+        SYS_sendto, fd, h->msg_iov->iov_base, h->msg_iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL, address, h->msg_namelen));
+}
+
+int64_t cwl_send_message(int fd, const struct cwl_message *message) {
+    return cwl_result(syscall(SYS_sendmsg, fd, &message->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int64_t cwl_receive_one(int fd, struct cwl_message *message) {
+    int64_t result = cwl_result(syscall(SYS_recvmsg, fd, &message->msg_hdr, MSG_DONTWAIT));
+    if (result >= 0) message->msg_len = (unsigned int)result;
+    return result;
+}
+
 int64_t cwl_send_messages(int fd, struct cwl_message *messages, unsigned int count) {
-    return cwl_result(sendmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return cwl_result(syscall(SYS_sendmmsg, fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 int64_t cwl_receive_messages(int fd, struct cwl_message *messages, unsigned int count) {
-    return cwl_result(recvmmsg(fd, (struct mmsghdr *)messages, count, MSG_DONTWAIT, NULL));
+    return cwl_result(syscall(SYS_recvmmsg, fd, messages, count, MSG_DONTWAIT, NULL));
 }
 
 int64_t cwl_namespace_create(void) {

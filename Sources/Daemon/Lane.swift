@@ -71,8 +71,13 @@ struct Lane: ~Copyable {
     private var readyPaths = InlineArray<64, UInt16>(repeating: 0)
     private var readyPathCount = 0
     private let paths: Int
-    /// Messages and frames since the last look at the ports.
-    private var recent = 0
+    private var account = Placement.Account()
+    /// Messages and frames at the last look at the ports.
+    private var accountThen = 0
+    private var recent: Int { account.messages &+ account.frames &- accountThen }
+    /// `nil` where it is all the same to the lane where it runs.
+    private var placement: Placement?
+    private var place: ThreadPlace?
     /// How long nothing came when nothing came last.
     private var lastQuiet = Interval.seconds(1)
     private let wakeUp: WakeUp
@@ -102,10 +107,11 @@ struct Lane: ~Copyable {
 
     /// - Parameters:
     ///   - lanes: wake every lane, by number.
+    ///   - settles: whether the lane chooses its processor while it has little to do; see `Placement`.
     ///   - wakeLatency: held while there is traffic.
     init(
         core: consuming LaneCore, socket: consuming UDPSocket, ports: consuming LanePorts, wakeUp: consuming WakeUp,
-        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, wakeLatency: consuming WakeLatency?
+        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, settles: Bool, wakeLatency: consuming WakeLatency?
     ) throws(IOError) {
         let poller = try Poller()
         let alarm = try Alarm()
@@ -126,6 +132,9 @@ struct Lane: ~Copyable {
         self.alarm = alarm
         self.wait = wait
         self.wakeLatency = consume wakeLatency
+        placement =
+            settles && wait == .sleep
+            ? Placement(lanes: lanes.count, processors: usableProcessorNumbers(), at: MonotonicClock.now()) : nil
         self.core = core
         self.socket = socket
         packets = ports.packets
@@ -141,43 +150,61 @@ struct Lane: ~Copyable {
 
     /// Runs until control says stop.
     mutating func run() {
+        if placement != nil { place = ThreadPlace() }
+        var now = MonotonicClock.now()
         while !link.isStopping.load(ordering: .relaxed) {
-            turn(MonotonicClock.now())
+            turn(now)
             switch wait {
-            case .sleep: look()
-            case .poll: lookAgain()
+            case .sleep: now = look()
+            case .poll: now = lookAgain()
             }
+            if placement?.isDue(account, at: now) == true { choosePlace(now) }
         }
     }
 
-    /// Takes note of what has come; waits for something unless something is left to do.
-    private mutating func look() {
+    /// Stays at a processor, or no longer.
+    @inline(never)
+    private mutating func choosePlace(_ now: Instant) {
+        switch placement?.decide(account, cost: place?.cost(), processor: place?.processor ?? 0, at: now) {
+        case .stay(let processor): if place?.stay(on: processor) != true { placement?.noteRefused(at: now) }
+        case .leave: place?.leave()
+        case nil: break
+        }
+    }
+
+    /// Takes note of what has come; waits for something unless something is left to do. Returns the time.
+    private mutating func look() -> Instant {
         // What control has left found no room: it has some after the flush.
         let isDone =
             !socketIsReady && !portsAreReady && !ringsAreReady && !mailbox.hasFramesForLane && !mailbox.hasCrossings
         if !isDone {
             lastQuiet = .zero
-            return noteEvents(poller.wait(timeout: .zero))
+            noteEvents(poller.wait(timeout: .zero))
+            return MonotonicClock.now()
         }
         let quietSince = MonotonicClock.now()
-        if lastQuiet < Lane.shortQuiet && somethingComes(within: Lane.shortQuiet, since: quietSince) { return }
+        if lastQuiet < Lane.shortQuiet, let moment = something(within: Lane.shortQuiet, since: quietSince) { return moment }
         alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck))
         noteEvents(poller.wait(timeout: nil))
-        lastQuiet = MonotonicClock.now() - quietSince
+        let now = MonotonicClock.now()
+        lastQuiet = now - quietSince
+        account.slept = .nanoseconds(account.slept.nanoseconds &+ lastQuiet.nanoseconds)
+        return now
     }
 
     /// Where the last quiet was shorter than it takes to fall asleep and be woken, the next is likely to be so too: keeps looking
     /// for so long, while others may run. Spares whoever sends to us the wakening as well.
-    private mutating func somethingComes(within limit: Interval, since start: Instant) -> Bool {
+    /// Returns when something came; `nil` if nothing did.
+    private mutating func something(within limit: Interval, since start: Instant) -> Instant? {
         while true {
             let events = poller.wait(timeout: .zero)
             noteEvents(events)
-            let quiet = MonotonicClock.now() - start
+            let now = MonotonicClock.now()
             if events > 0 {
-                lastQuiet = quiet
-                return true
+                lastQuiet = now - start
+                return now
             }
-            if quiet >= limit { return false }
+            if now - start >= limit { return nil }
             yieldProcessor()
         }
     }
@@ -187,11 +214,12 @@ struct Lane: ~Copyable {
     }
 
     /// Asks everything again, without a wait.
-    private mutating func lookAgain() {
+    private mutating func lookAgain() -> Instant {
         if !socketIsReady && !portsAreReady && !ringsAreReady { yieldProcessor() }
         socketIsReady = true
         portsAreReady = hasPortsToAsk
         if paths > 0 { noteEvents(poller.wait(timeout: .zero)) }
+        return MonotonicClock.now()
     }
 
     private mutating func note(_ token: UInt32, isError: Bool) {
@@ -223,13 +251,13 @@ struct Lane: ~Copyable {
             if core.wantsDrain { flush(now) }
             Lane.handle(index, &socket, &core, now)
         }
-        recent &+= messages
+        account.messages &+= messages
         wakeCrossed()
         if readyPathCount > 0 { takeFromPaths(upTo: limit, now) }
         ringsAreReady = false
         for index in 0..<packets.count {
             let taken = Lane.receive(&packets[index], &core, now)
-            recent &+= taken.count
+            account.frames &+= taken.count
             if taken.mayHaveMore { ringsAreReady = true }
             if core.wantsDrain { flush(now) }
         }
@@ -256,7 +284,7 @@ struct Lane: ~Copyable {
             if core.wantsDrain { flush(now) }
             Lane.handle(index, &socket, &core, now)
         }
-        recent &+= messages
+        account.messages &+= messages
         return messages
     }
 
@@ -269,7 +297,7 @@ struct Lane: ~Copyable {
                 if core.wantsDrain { flush(now) }
                 Lane.handle(index, &socket, &core, now)
             }
-            recent &+= messages
+            account.messages &+= messages
             if messages == 0 { return }
         }
     }
@@ -315,7 +343,7 @@ struct Lane: ~Copyable {
     }
 
     private mutating func noteTaken(_ taken: Taken, _ now: Instant) {
-        recent &+= taken.count
+        account.frames &+= taken.count
         if taken.mayHaveMore { portsAreReady = true }
         if core.wantsDrain { flush(now) }
     }
@@ -416,7 +444,7 @@ struct Lane: ~Copyable {
     private mutating func checkPorts(_ now: Instant) {
         nextPortCheck = now + Lane.portCheck
         if recent < Lane.busy { wakeLatency?.bound(false) }
-        recent = 0
+        accountThen = account.messages &+ account.frames
         if paths > 0 { checkPaths(now) }
         core.handleSocketState(receiveDrops: socket.drops())
         // The kernel joins what different lanes have sent after all: their order would suffer.

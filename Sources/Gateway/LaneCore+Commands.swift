@@ -116,6 +116,7 @@ extension LaneCore {
         bridge.links[peer.index].isUp = isUp
         bridge.groups.isStale = true
         if !isUp { bridge.macs.forget(Location(peer)) }
+        doChoresSoon()
     }
 
     /// Says the next rows of a listing that was asked for. True while there is more to say.

@@ -35,7 +35,7 @@ extension LaneCore {
             case .skipped: break
             case .partial:
                 reassemblers[place].note(mark: congestion.rawValue, stream: at.stream, counter: at.counter)
-                deliverJoined(peer, at)
+                notePartial(peer, at)
             case .malformed: return bridge.counters.add(.malformedPacking)
             case .end: return
             }

@@ -142,9 +142,11 @@ public struct LaneCore: ~Copyable {
     /// Datagrams that were handed to them since the driver asked.
     var crossings = 0
     /// When something must be done though nothing arrives.
-    public var nextTimeout: Instant { min(nextChore, bridge.nextRelease) }
-    /// The same for all but what a peer's rate holds back.
+    public var nextTimeout: Instant { min(nextPublication, min(nextChore, bridge.nextRelease)) }
+    /// The same for all but what a peer's rate holds back, and counters.
     private var nextChore = Instant.zero
+    /// When counters that have changed are published.
+    private var nextPublication = Instant.distantFuture
     var listing: MACListing?
     /// Probes and replies, and when probes were sent.
     var probes: ProbeOutbox
@@ -370,6 +372,7 @@ public struct LaneCore: ~Copyable {
         }
         bridge.links[peer.index].isUp = true
         bridge.groups.isStale = true
+        doChoresSoon()
     }
 
     private mutating func noteHeard(_ slot: Int, _ isNewest: Bool, _ source: Endpoint, _ now: Instant) {
@@ -417,7 +420,7 @@ public struct LaneCore: ~Copyable {
             case .record(.probe, let offset, let count):
                 handleProbe(text.extracting(offset..<(offset &+ count)), from: peer, datagram: text.byteCount, at.instant)
             case .skipped: break
-            case .partial: deliverJoined(peer, at)
+            case .partial: notePartial(peer, at)
             case .malformed: return bridge.counters.add(.malformedPacking)
             case .end: return
             }
@@ -433,6 +436,12 @@ public struct LaneCore: ~Copyable {
             bridge.prefetch(text.extracting(record.offset..<(record.offset &+ record.count)))
             left &-= 1
         }
+    }
+
+    /// A datagram has brought a part of a record, whose other parts are there or will come.
+    mutating func notePartial(_ peer: PeerIndex, _ at: Stretch) {
+        scheduleTimeout(at: at.instant + Reassembler.patience / 2)
+        deliverJoined(peer, at)
     }
 
     mutating func deliverJoined(_ peer: PeerIndex, _ at: Stretch) {
@@ -474,7 +483,7 @@ public struct LaneCore: ~Copyable {
         if now - published >= LaneCore.publishInterval {
             publish(at: now)
         } else {
-            scheduleTimeout(at: published + LaneCore.publishInterval)
+            nextPublication = published + LaneCore.publishInterval
         }
     }
 
@@ -546,9 +555,10 @@ public struct LaneCore: ~Copyable {
         if bridge.nextRelease <= now {
             bridge.release(at: now)
             isActive = true
-            // A release comes often, and the rest need not.
-            if now < nextChore { return }
         }
+        if nextPublication <= now { publish(at: now) }
+        // Releases and counters come often, and the rest need not: it looks at everything that there is.
+        if now < nextChore { return }
         var next = now + .seconds(1)
         var lost: UInt64 = 0
         for index in 0..<reassemblers.count {
@@ -579,6 +589,7 @@ public struct LaneCore: ~Copyable {
 
     private mutating func publish(at now: Instant) {
         published = now
+        nextPublication = .distantFuture
         isActive = false
         updateGauges()
         bridge.counters.publish(to: board)
@@ -597,4 +608,7 @@ public struct LaneCore: ~Copyable {
     }
 
     mutating func scheduleTimeout(at instant: Instant) { nextChore = min(nextChore, instant) }
+
+    /// Signs of life are due to whoever has just become a peer.
+    mutating func doChoresSoon() { nextChore = .zero }
 }

@@ -144,6 +144,9 @@ extension GatewaySettings {
             "lane.wait", .word, \.machine.laneWait, inReplay: noThreads,
             "What a lane does while nothing comes: `sleep`, or `poll`, which keeps a processor busy and saves the time to wake."),
         SettingKey(
+            "lane.settle", .boolean, \.machine.settlesLanes, inReplay: noThreads,
+            "Whether a lane that has little to do stays at the processor where its work costs least."),
+        SettingKey(
             "cpu.wake-up", .word, \.machine.wakeUp, inReplay: noThreads,
             "`fast` keeps idle processors from deep sleep while there is traffic; `normal` leaves them alone."),
         SettingKey(

@@ -141,6 +141,8 @@ public struct MachineTuning: Hashable, Sendable {
     /// The processor of each lane; empty where the system chooses.
     public var laneProcessors: [Int] = []
     public var laneWait = LaneWait.sleep
+    /// Whether a lane that has little to do stays at the processor where its work costs least.
+    public var settlesLanes = true
     public var wakeUp = WakeUpChoice.fast
     /// Whether the kernel cuts what is sent to a peer into datagrams (UDP_SEGMENT).
     public var segmentsDatagrams = true

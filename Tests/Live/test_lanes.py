@@ -178,6 +178,28 @@ def test_names_and_processors(make_lab):
     lab.assert_ping(1, 2)
 
 
+def test_a_lane_with_little_to_do_settles_and_leaves_again(make_lab):
+    """Whether it finds a place that is better is the machine's affair; that nothing is lost while it looks, and that it may run anywhere afterwards, is not."""
+    lab = make_lab()
+    gateways = start(lab, {"lanes": "1"})
+    everywhere = [threads(gateway)["lane 0"] for gateway in gateways]
+    places = set()
+    with Receiver(lab, 2) as receiver:
+        feed = threading.Thread(target=send_numbered, args=(lab, 1, 12_000), kwargs={"burst": 20, "pause": 0.004})
+        feed.start()
+        until = time.monotonic() + 30
+        while feed.is_alive() and time.monotonic() < until:
+            places.update(threads(gateway)["lane 0"] for gateway in gateways)
+            time.sleep(0.02)
+        feed.join(10)
+        assert receiver.numbers(12_000) == list(range(12_000))
+    lossless(gateways)
+    assert places <= {*everywhere, *(str(number) for number in range(os.cpu_count()))}, places
+    if os.cpu_count() > 1:
+        assert len(places) > 1, "no place was tried"
+    wait_for("the lanes may run anywhere", lambda: [threads(gateway)["lane 0"] for gateway in gateways] == everywhere)
+
+
 def test_polling_lanes_carry_traffic(make_lab):
     lab = make_lab()
     gateways = start(lab, {"lanes": "2", "lane.wait": "poll"})

@@ -12,7 +12,7 @@ import Testing
         let machine = machine("")
         #expect(machine == MachineTuning())
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
-        #expect(machine?.wakeUp == .fast && machine?.bypassesQueue == false)
+        #expect(machine?.settlesLanes == true && machine?.wakeUp == .fast && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.deliversJoined == .tcp)
         #expect(machine?.connectsPaths == false)
         #expect(machine?.user == nil && machine?.group == nil && machine?.isSandboxed == true)
@@ -22,13 +22,14 @@ import Testing
         let lines = [
             "lanes = 2", "lane.cpus = 3, 1", "lane.wait = poll", "cpu.wake-up = normal", "offload.send = off",
             "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = on",
-            "user = causeway", "sandbox = off",
+            "user = causeway", "sandbox = off", "lane.settle = off",
         ]
         var expected = MachineTuning()
         expected.lanes = 2
         expected.laneProcessors = [3, 1]
         expected.laneWait = .poll
         expected.wakeUp = .normal
+        expected.settlesLanes = false
         expected.segmentsDatagrams = false
         expected.joinsDatagrams = false
         expected.deliversJoined = .off
@@ -118,7 +119,9 @@ import Testing
         #expect(set.laneCount(processors: 1, ports: [.packet]) == 8)
     }
 
-    @Test(arguments: ["lanes = 2", "lane.cpus = 1", "lane.wait = poll", "cpu.wake-up = fast", "offload.send = on"])
+    @Test(arguments: [
+        "lanes = 2", "lane.cpus = 1", "lane.wait = poll", "lane.settle = on", "cpu.wake-up = fast", "offload.send = on",
+    ])
     func aReplayHasNoSuchKeys(line: String) {
         let text = "sites = a, b\nsite.a.port.lan0.capture = x.pcap\nsite.a.set." + line
         #expect(problems(ofScenario: text).count == 1)

@@ -273,24 +273,12 @@ static inline int cwl_message_is_truncated(const struct cwl_message *message) {
 }
 
 /// Sends one message of one part by the shortest way: without an address if the socket has one, without control if it has none.
-static inline int64_t cwl_send_one(int fd, const struct cwl_message *message) {
-    const struct msghdr *h = &message->msg_hdr;
-    if (h->msg_controllen != 0) return cwl_result(sendmsg(fd, h, MSG_DONTWAIT | MSG_NOSIGNAL));
-    return cwl_result(sendto(
-        fd, h->msg_iov->iov_base, h->msg_iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL,
-        h->msg_namelen == 0 ? NULL : (const struct sockaddr *)h->msg_name, h->msg_namelen));
-}
+int64_t cwl_send_one(int fd, const struct cwl_message *message);
 
-static inline int64_t cwl_send_message(int fd, const struct cwl_message *message) {
-    return cwl_result(sendmsg(fd, &message->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL));
-}
+int64_t cwl_send_message(int fd, const struct cwl_message *message);
 
 /// Receives one message.
-static inline int64_t cwl_receive_one(int fd, struct cwl_message *message) {
-    int64_t result = cwl_result(recvmsg(fd, &message->msg_hdr, MSG_DONTWAIT));
-    if (result >= 0) message->msg_len = (unsigned int)result;
-    return result;
-}
+int64_t cwl_receive_one(int fd, struct cwl_message *message);
 
 /// How many messages went; the error only if the first did not.
 int64_t cwl_send_messages(int fd, struct cwl_message *messages, unsigned int count);

@@ -139,6 +139,19 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
 /// Processors that the calling thread may run on.
 int64_t cwl_processors(void);
 
+/// Keeps the calling thread on one of the processors that it might run on when this was first called; EINVAL for another one.
+/// A negative number: on any of those again.
+int64_t cwl_thread_stay_on(int cpu);
+
+/// The processor that the calling thread runs on.
+int64_t cwl_thread_processor(void);
+
+/// For how many nanoseconds the thread whose /proc/thread-self/schedstat this is has run, or has waited for a processor.
+int64_t cwl_thread_cost(int fd);
+
+/// Whether the calling thread may run there.
+int cwl_may_run_on(int cpu);
+
 /// Names the calling thread; at most 15 octets.
 int64_t cwl_thread_set_name(const char *name);
 
