@@ -6,6 +6,7 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 _Static_assert(sizeof(struct cwl_message) == sizeof(struct mmsghdr), "the layout of struct mmsghdr");
@@ -57,6 +58,15 @@ int64_t cwl_thread_stay_on(int cpu) {
     CPU_ZERO(&one);
     CPU_SET((unsigned)cpu, &one);
     return cwl_result(sched_setaffinity(0, sizeof one, &one));
+}
+
+void cwl_thread_sleep_until(uint64_t nanoseconds) {
+    struct timespec t = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+void cwl_thread_exact_timers(void) {
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 }
 
 int64_t cwl_thread_processor(void) {

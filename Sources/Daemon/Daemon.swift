@@ -70,6 +70,7 @@ public final class Daemon: Sendable {
                     try Lane(
                         core: core, socket: part.socket, ports: part.ports, wakeUp: part.wakeUp, link: links[lane],
                         lanes: wakeUps, wait: settings.machine.laneWait,
+                        gather: settings.machine.gather,
                         settles: settings.machine.settlesLanes && processors.isEmpty,
                         wakeLatency: Daemon.wakeLatency(settings.machine, logger))))
         }

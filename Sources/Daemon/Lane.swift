@@ -71,6 +71,10 @@ struct Lane: ~Copyable {
     private var readyPaths = InlineArray<64, UInt16>(repeating: 0)
     private var readyPathCount = 0
     private let paths: Int
+    /// How long frames from the LAN may gather after a batch of them.
+    private let gather: Interval
+    /// The frames taken before the turn that is over.
+    private var framesThen = 0
     private var account = Placement.Account()
     /// Messages and frames at the last look at the ports.
     private var accountThen = 0
@@ -107,11 +111,12 @@ struct Lane: ~Copyable {
 
     /// - Parameters:
     ///   - lanes: wake every lane, by number.
+    ///   - gather: how long it lets pass after a batch of frames from the LAN, if it sleeps.
     ///   - settles: whether the lane chooses its processor while it has little to do; see `Placement`.
     ///   - wakeLatency: held while there is traffic.
     init(
         core: consuming LaneCore, socket: consuming UDPSocket, ports: consuming LanePorts, wakeUp: consuming WakeUp,
-        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, settles: Bool, wakeLatency: consuming WakeLatency?
+        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, gather: Interval, settles: Bool, wakeLatency: consuming WakeLatency?
     ) throws(IOError) {
         let poller = try Poller()
         let alarm = try Alarm()
@@ -131,6 +136,7 @@ struct Lane: ~Copyable {
         self.poller = poller
         self.alarm = alarm
         self.wait = wait
+        self.gather = gather
         self.wakeLatency = consume wakeLatency
         placement =
             settles && wait == .sleep
@@ -151,6 +157,7 @@ struct Lane: ~Copyable {
     /// Runs until control says stop.
     mutating func run() {
         if placement != nil { place = ThreadPlace() }
+        if gather > .zero { useExactTimers() }
         var now = MonotonicClock.now()
         while !link.isStopping.load(ordering: .relaxed) {
             turn(now)
@@ -183,11 +190,24 @@ struct Lane: ~Copyable {
             return MonotonicClock.now()
         }
         let quietSince = MonotonicClock.now()
+        if gather > .zero && account.frames != framesThen { return letGather(since: quietSince) }
         if lastQuiet < Lane.shortQuiet, let moment = something(within: Lane.shortQuiet, since: quietSince) { return moment }
         alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck))
         noteEvents(poller.wait(timeout: nil))
         let now = MonotonicClock.now()
         lastQuiet = now - quietSince
+        account.slept = .nanoseconds(account.slept.nanoseconds &+ lastQuiet.nanoseconds)
+        return now
+    }
+
+    /// After a batch of frames from the LAN: whatever comes within `gather` is taken together. A frame that comes later, since
+    /// nothing else does, is sent at once. Returns the time.
+    private mutating func letGather(since start: Instant) -> Instant {
+        framesThen = account.frames
+        sleep(until: start + gather)
+        noteEvents(poller.wait(timeout: .zero))
+        let now = MonotonicClock.now()
+        lastQuiet = now - start
         account.slept = .nanoseconds(account.slept.nanoseconds &+ lastQuiet.nanoseconds)
         return now
     }

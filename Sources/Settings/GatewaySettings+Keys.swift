@@ -144,6 +144,9 @@ extension GatewaySettings {
             "lane.wait", .word, \.machine.laneWait, inReplay: noThreads,
             "What a lane does while nothing comes: `sleep`, or `poll`, which keeps a processor busy and saves the time to wake."),
         SettingKey(
+            "lane.gather", .duration(.zero ... .milliseconds(1)), \.machine.gather, inReplay: noThreads,
+            "How long a lane that sleeps lets frames gather after each batch from the LAN: fewer, fuller datagrams."),
+        SettingKey(
             "lane.settle", .boolean, \.machine.settlesLanes, inReplay: noThreads,
             "Whether a lane that has little to do stays at the processor where its work costs least."),
         SettingKey(

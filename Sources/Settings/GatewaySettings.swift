@@ -141,6 +141,8 @@ public struct MachineTuning: Hashable, Sendable {
     /// The processor of each lane; empty where the system chooses.
     public var laneProcessors: [Int] = []
     public var laneWait = LaneWait.sleep
+    /// How long a lane waits after a batch of frames from the LAN before it takes the next.
+    public var gather = Interval.zero
     /// Whether a lane that has little to do stays at the processor where its work costs least.
     public var settlesLanes = true
     public var wakeUp = WakeUpChoice.fast

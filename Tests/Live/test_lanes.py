@@ -200,6 +200,25 @@ def test_a_lane_with_little_to_do_settles_and_leaves_again(make_lab):
     wait_for("the lanes may run anywhere", lambda: [threads(gateway)["lane 0"] for gateway in gateways] == everywhere)
 
 
+def test_frames_gather_where_that_is_wanted(make_lab):
+    lab = make_lab()
+    gateways = start(lab, {"lanes": "1"}, per_site={1: {"lane.gather": "1ms"}})
+
+    def counts():
+        peer = gateways[0].show("peers")["peers"][0]
+        return peer["frames_out"], peer["datagrams_out"]
+    before = counts()
+    with Receiver(lab, 2) as receiver:
+        # Some 5,000 a second, each by itself.
+        send_numbered(lab, 1, 3_000, burst=1, pause=0.0001)
+        assert receiver.numbers(3_000) == list(range(3_000))
+    lossless(gateways)
+    wait_for("the frames are counted", lambda: counts()[0] - before[0] >= 3_000)
+    after = counts()
+    assert (after[0] - before[0]) / (after[1] - before[1]) > 2.5, (before, after)
+    lab.assert_ping(1, 2)
+
+
 def test_polling_lanes_carry_traffic(make_lab):
     lab = make_lab()
     gateways = start(lab, {"lanes": "2", "lane.wait": "poll"})

@@ -12,7 +12,7 @@ import Testing
         let machine = machine("")
         #expect(machine == MachineTuning())
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
-        #expect(machine?.settlesLanes == true && machine?.wakeUp == .fast && machine?.bypassesQueue == false)
+        #expect(machine?.settlesLanes == true && machine?.gather == .zero && machine?.wakeUp == .fast && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.deliversJoined == .tcp)
         #expect(machine?.connectsPaths == false)
         #expect(machine?.user == nil && machine?.group == nil && machine?.isSandboxed == true)
@@ -22,7 +22,7 @@ import Testing
         let lines = [
             "lanes = 2", "lane.cpus = 3, 1", "lane.wait = poll", "cpu.wake-up = normal", "offload.send = off",
             "offload.receive = off", "offload.deliver = off", "offload.bypass-queue = on", "offload.connect = on",
-            "user = causeway", "sandbox = off", "lane.settle = off",
+            "user = causeway", "sandbox = off", "lane.settle = off", "lane.gather = 50us",
         ]
         var expected = MachineTuning()
         expected.lanes = 2
@@ -30,6 +30,7 @@ import Testing
         expected.laneWait = .poll
         expected.wakeUp = .normal
         expected.settlesLanes = false
+        expected.gather = .microseconds(50)
         expected.segmentsDatagrams = false
         expected.joinsDatagrams = false
         expected.deliversJoined = .off
@@ -120,7 +121,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "lanes = 2", "lane.cpus = 1", "lane.wait = poll", "lane.settle = on", "cpu.wake-up = fast", "offload.send = on",
+        "lanes = 2", "lane.cpus = 1", "lane.wait = poll", "lane.settle = on", "lane.gather = 1us", "cpu.wake-up = fast", "offload.send = on",
     ])
     func aReplayHasNoSuchKeys(line: String) {
         let text = "sites = a, b\nsite.a.port.lan0.capture = x.pcap\nsite.a.set." + line

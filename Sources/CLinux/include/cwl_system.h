@@ -143,6 +143,12 @@ int64_t cwl_processors(void);
 /// A negative number: on any of those again.
 int64_t cwl_thread_stay_on(int cpu);
 
+/// Lets the calling thread sleep until the monotonic clock has reached `nanoseconds`, or a signal comes.
+void cwl_thread_sleep_until(uint64_t nanoseconds);
+
+/// Has the kernel wake the calling thread when it has asked for it, and not up to 50 us later.
+void cwl_thread_exact_timers(void);
+
 /// The processor that the calling thread runs on.
 int64_t cwl_thread_processor(void);
 
