@@ -46,18 +46,24 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
 }
 
 int64_t cwl_thread_stay_on(int cpu) {
-    static _Thread_local cpu_set_t allowed;
-    static _Thread_local int known = 0;
-    if (!known) {
-        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return cwl_result(-1);
-        known = 1;
+    static _Thread_local cpu_set_t allowed, chosen;
+    static _Thread_local int is_staying = 0;
+    cpu_set_t now;
+    if (sched_getaffinity(0, sizeof now, &now) != 0) return cwl_result(-1);
+    // Whoever else has changed it meanwhile knows better.
+    if (is_staying && !CPU_EQUAL(&now, &chosen)) is_staying = 0;
+    if (!is_staying) allowed = now;
+    if (cpu < 0) {
+        if (!is_staying) return 0;
+        is_staying = 0;
+        return cwl_result(sched_setaffinity(0, sizeof allowed, &allowed));
     }
-    if (cpu < 0) return cwl_result(sched_setaffinity(0, sizeof allowed, &allowed));
     if (cpu >= CPU_SETSIZE || !CPU_ISSET((unsigned)cpu, &allowed)) return -EINVAL;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)cpu, &one);
-    return cwl_result(sched_setaffinity(0, sizeof one, &one));
+    CPU_ZERO(&chosen);
+    CPU_SET((unsigned)cpu, &chosen);
+    if (sched_setaffinity(0, sizeof chosen, &chosen) != 0) return cwl_result(-1);
+    is_staying = 1;
+    return 0;
 }
 
 void cwl_thread_sleep_until(uint64_t nanoseconds) {

@@ -116,7 +116,8 @@ struct Lane: ~Copyable {
     ///   - wakeLatency: held while there is traffic.
     init(
         core: consuming LaneCore, socket: consuming UDPSocket, ports: consuming LanePorts, wakeUp: consuming WakeUp,
-        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, gather: Interval, settles: Bool, wakeLatency: consuming WakeLatency?
+        link: LaneLink, lanes: [WakeUp.Handle], wait: LaneWait, gather: Interval, settles: Bool,
+        wakeLatency: consuming WakeLatency?
     ) throws(IOError) {
         let poller = try Poller()
         let alarm = try Alarm()
@@ -173,7 +174,10 @@ struct Lane: ~Copyable {
     @inline(never)
     private mutating func choosePlace(_ now: Instant) {
         switch placement?.decide(account, cost: place?.cost(), processor: place?.processor ?? 0, at: now) {
-        case .stay(let processor): if place?.stay(on: processor) != true { placement?.noteRefused(at: now) }
+        case .stay(let processor):
+            if place?.stay(on: processor) == true { return }
+            place?.leave()
+            placement?.noteRefused(at: now)
         case .leave: place?.leave()
         case nil: break
         }

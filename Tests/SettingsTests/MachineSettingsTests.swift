@@ -12,7 +12,9 @@ import Testing
         let machine = machine("")
         #expect(machine == MachineTuning())
         #expect(machine?.lanes == nil && machine?.laneProcessors == [] && machine?.laneWait == .sleep)
-        #expect(machine?.settlesLanes == true && machine?.gather == .zero && machine?.wakeUp == .fast && machine?.bypassesQueue == false)
+        #expect(
+            machine?.settlesLanes == true && machine?.gather == .zero && machine?.wakeUp == .fast
+                && machine?.bypassesQueue == false)
         #expect(machine?.segmentsDatagrams == true && machine?.joinsDatagrams == true && machine?.deliversJoined == .tcp)
         #expect(machine?.connectsPaths == false)
         #expect(machine?.user == nil && machine?.group == nil && machine?.isSandboxed == true)
@@ -121,7 +123,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "lanes = 2", "lane.cpus = 1", "lane.wait = poll", "lane.settle = on", "lane.gather = 1us", "cpu.wake-up = fast", "offload.send = on",
+        "lanes = 2", "lane.cpus = 1", "lane.wait = poll", "lane.settle = on", "lane.gather = 1us", "cpu.wake-up = fast",
+        "offload.send = on",
     ])
     func aReplayHasNoSuchKeys(line: String) {
         let text = "sites = a, b\nsite.a.port.lan0.capture = x.pcap\nsite.a.set." + line

@@ -139,8 +139,8 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
 /// Processors that the calling thread may run on.
 int64_t cwl_processors(void);
 
-/// Keeps the calling thread on one of the processors that it might run on when this was first called; EINVAL for another one.
-/// A negative number: on any of those again.
+/// Keeps the calling thread on one of the processors that it might run on otherwise; EINVAL for another one. A negative number:
+/// on any of those again. What somebody else does to its processors meanwhile stays as it is, and is where it may run from then on.
 int64_t cwl_thread_stay_on(int cpu);
 
 /// Lets the calling thread sleep until the monotonic clock has reached `nanoseconds`, or a signal comes.
