@@ -12,7 +12,8 @@
 _Static_assert(sizeof(struct cwl_message) == sizeof(struct mmsghdr), "the layout of struct mmsghdr");
 _Static_assert(offsetof(struct cwl_message, msg_len) == offsetof(struct mmsghdr, msg_len), "the layout of struct mmsghdr");
 
-// The calls of the fast path do not go by the C library's functions: those prepare for the thread's cancellation, twice a call.
+// What waits for events, and what sends and receives messages, does not go by the C library's functions: those prepare for the
+// thread's cancellation, twice a call.
 
 const char *cwl_error_text(int code) {
     return strerrordesc_np(code);
@@ -45,35 +46,37 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
     return -error;
 }
 
-int64_t cwl_thread_stay_on(int cpu) {
-    static _Thread_local cpu_set_t allowed, chosen;
-    static _Thread_local int is_staying = 0;
-    cpu_set_t now;
-    if (sched_getaffinity(0, sizeof now, &now) != 0) return cwl_result(-1);
-    // Whoever else has changed it meanwhile knows better.
-    if (is_staying && !CPU_EQUAL(&now, &chosen)) is_staying = 0;
-    if (!is_staying) allowed = now;
-    if (cpu < 0) {
-        if (!is_staying) return 0;
-        is_staying = 0;
-        return cwl_result(sched_setaffinity(0, sizeof allowed, &allowed));
-    }
-    if (cpu >= CPU_SETSIZE || !CPU_ISSET((unsigned)cpu, &allowed)) return -EINVAL;
-    CPU_ZERO(&chosen);
-    CPU_SET((unsigned)cpu, &chosen);
-    if (sched_setaffinity(0, sizeof chosen, &chosen) != 0) return cwl_result(-1);
-    is_staying = 1;
+size_t cwl_processors_size(void) { return sizeof(cpu_set_t); }
+
+int64_t cwl_thread_processors(void *set) {
+    return cwl_result(sched_getaffinity(0, sizeof(cpu_set_t), (cpu_set_t *)set));
+}
+
+int64_t cwl_thread_set_processors(const void *set) {
+    return cwl_result(sched_setaffinity(0, sizeof(cpu_set_t), (const cpu_set_t *)set));
+}
+
+void cwl_processors_all(void *set) { memset(set, 0xFF, sizeof(cpu_set_t)); }
+
+int64_t cwl_processors_only(void *set, int cpu) {
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return -EINVAL;
+    CPU_ZERO((cpu_set_t *)set);
+    CPU_SET((unsigned)cpu, (cpu_set_t *)set);
     return 0;
 }
 
-void cwl_thread_sleep_until(uint64_t nanoseconds) {
-    struct timespec t = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+int cwl_processors_has(const void *set, int cpu) {
+    return cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET((unsigned)cpu, (const cpu_set_t *)set);
 }
 
-void cwl_thread_exact_timers(void) {
-    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+int cwl_processors_equal(const void *a, const void *b) { return CPU_EQUAL((const cpu_set_t *)a, (const cpu_set_t *)b); }
+
+int64_t cwl_thread_sleep_until(uint64_t nanoseconds) {
+    struct timespec t = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+    return -(int64_t)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
+
+int64_t cwl_thread_exact_timers(void) { return cwl_result(prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)); }
 
 int64_t cwl_thread_processor(void) {
     return cwl_result(sched_getcpu());
@@ -97,11 +100,6 @@ int64_t cwl_thread_set_name(const char *name) {
 int64_t cwl_processors(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) != 0 ? cwl_result(-1) : CPU_COUNT(&set);
-}
-
-int cwl_may_run_on(int cpu) {
-    cpu_set_t set;
-    return cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET((unsigned)cpu, &set);
 }
 
 int64_t cwl_accept(int fd) {

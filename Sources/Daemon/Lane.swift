@@ -75,6 +75,8 @@ struct Lane: ~Copyable {
     private let gather: Interval
     /// The frames taken before the turn that is over.
     private var framesThen = 0
+    /// Whether what there is has had time to gather.
+    private var hasGathered = false
     private var account = Placement.Account()
     /// Messages and frames at the last look at the ports.
     private var accountThen = 0
@@ -137,11 +139,11 @@ struct Lane: ~Copyable {
         self.poller = poller
         self.alarm = alarm
         self.wait = wait
-        self.gather = gather
+        // What is asked for frames has no room for many.
+        self.gather = ports.taps.count + ports.lives.count > 0 ? .zero : gather
         self.wakeLatency = consume wakeLatency
-        placement =
-            settles && wait == .sleep
-            ? Placement(lanes: lanes.count, processors: usableProcessorNumbers(), at: MonotonicClock.now()) : nil
+        // Several lanes would measure each other.
+        placement = settles && wait == .sleep && lanes.count == 1 ? Placement(at: MonotonicClock.now()) : nil
         self.core = core
         self.socket = socket
         packets = ports.packets
@@ -173,7 +175,10 @@ struct Lane: ~Copyable {
     /// Stays at a processor, or no longer.
     @inline(never)
     private mutating func choosePlace(_ now: Instant) {
-        switch placement?.decide(account, cost: place?.cost(), processor: place?.processor ?? 0, at: now) {
+        let (cost, processor) = (place?.cost(), place?.processor ?? 0)
+        switch placement?.decide(
+            account, cost: cost, processor: processor, at: now, idle: { place?.idleProcessors(at: now) ?? 0 })
+        {
         case .stay(let processor):
             if place?.stay(on: processor) == true { return }
             place?.leave()
@@ -194,7 +199,7 @@ struct Lane: ~Copyable {
             return MonotonicClock.now()
         }
         let quietSince = MonotonicClock.now()
-        if gather > .zero && account.frames != framesThen { return letGather(since: quietSince) }
+        if gather > .zero && account.frames != framesThen && core.nextTimeout > quietSince { return letGather(since: quietSince) }
         if lastQuiet < Lane.shortQuiet, let moment = something(within: Lane.shortQuiet, since: quietSince) { return moment }
         alarm.set(noLaterThan: min(core.nextTimeout, nextPortCheck))
         noteEvents(poller.wait(timeout: nil))
@@ -208,8 +213,9 @@ struct Lane: ~Copyable {
     /// nothing else does, is sent at once. Returns the time.
     private mutating func letGather(since start: Instant) -> Instant {
         framesThen = account.frames
-        sleep(until: start + gather)
+        sleep(until: min(start + gather, core.nextTimeout))
         noteEvents(poller.wait(timeout: .zero))
+        hasGathered = true
         let now = MonotonicClock.now()
         lastQuiet = now - start
         account.slept = .nanoseconds(account.slept.nanoseconds &+ lastQuiet.nanoseconds)
@@ -265,7 +271,8 @@ struct Lane: ~Copyable {
     private mutating func turn(_ now: Instant) {
         socket.restorePatience()
         // At long intervals datagrams come alone: if there is another after all, the poller says so again.
-        let limit = wait == .poll || lastQuiet < Lane.shortQuiet ? UDPSocket.receiveBatch : 1
+        let limit = wait == .poll || hasGathered || lastQuiet < Lane.shortQuiet ? UDPSocket.receiveBatch : 1
+        hasGathered = false
         let messages = socketIsReady ? socket.receive(upTo: limit) : 0
         // A batch that is not full was the last.
         socketIsReady = messages == UDPSocket.receiveBatch

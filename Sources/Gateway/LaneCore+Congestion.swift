@@ -16,7 +16,7 @@ extension LaneCore {
             return bridge.counters.add(.malformedPacking)
         }
         reassemblers[place].note(mark: congestion.rawValue, stream: at.stream, counter: at.counter)
-        deliverJoined(peer, at)
+        if reassemblers[place].isWaiting { notePartial(peer, at) }
         while true {
             switch reassemblers[place].next(&cursor, text.bytes, stream: at.stream, counter: at.counter, at: at.instant) {
             case .record(.frame, let offset, let count):

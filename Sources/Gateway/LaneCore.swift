@@ -408,7 +408,7 @@ public struct LaneCore: ~Copyable {
         else { return bridge.counters.add(.malformedPacking) }
         if bridge.hasLargeTables { prefetch(text, cursor) }
         // A record that ends at this datagram's start comes before those that begin in it.
-        deliverJoined(peer, at)
+        if reassemblers[at.reassembler].isWaiting { notePartial(peer, at) }
         while true {
             switch reassemblers[at.reassembler].next(&cursor, text, stream: at.stream, counter: at.counter, at: at.instant) {
             case .record(.frame, let offset, let count):
@@ -438,7 +438,7 @@ public struct LaneCore: ~Copyable {
         }
     }
 
-    /// A datagram has brought a part of a record, whose other parts are there or will come.
+    /// There are parts of records, whose other parts are there or will come.
     mutating func notePartial(_ peer: PeerIndex, _ at: Stretch) {
         scheduleTimeout(at: at.instant + Reassembler.patience / 2)
         deliverJoined(peer, at)

@@ -6,9 +6,6 @@ import Glibc
 /// Processors that this process may run on.
 public func usableProcessors() -> Int { max(Int(cwl_processors()), 1) }
 
-/// Their numbers, below 1,024.
-public func usableProcessorNumbers() -> [Int] { (0..<1_024).filter { cwl_may_run_on(Int32($0)) != 0 } }
-
 /// A running thread. Join it, or let it go: one that is never joined runs on by itself.
 public struct LaneThread: ~Copyable {
     /// The longest name that Linux keeps, in octets.

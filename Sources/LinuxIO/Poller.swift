@@ -145,10 +145,10 @@ public struct WakeLatency: ~Copyable {
 }
 
 /// Lets the thread sleep until then, whatever comes.
-public func sleep(until instant: Instant) { cwl_thread_sleep_until(instant.nanoseconds) }
+public func sleep(until instant: Instant) { _ = cwl_thread_sleep_until(instant.nanoseconds) }
 
 /// Has the thread's timers expire when they should, and not up to 50 us later (timer slack, prctl(2)).
-public func useExactTimers() { cwl_thread_exact_timers() }
+public func useExactTimers() { _ = cwl_thread_exact_timers() }
 
 /// Lets whoever else waits for this processor run.
 public func yieldProcessor() { cwl_yield() }

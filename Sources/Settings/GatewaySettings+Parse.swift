@@ -232,6 +232,10 @@ private struct GatewayCheck {
             let message = "lanes: \(lanes) lanes cannot share the port \(name)"
             reading.report(at: "lanes", message, hint: "only ports of kind packet can be shared")
         }
+        if draft.machine.gather > .zero, let name = others.first {
+            let message = "lane.gather: frames of the port \(name) cannot gather"
+            reading.report(at: "lane.gather", message, hint: "only ports of kind packet have room for them")
+        }
         guard !processors.isEmpty else { return }
         if lanes == nil {
             reading.report(at: "lane.cpus", "lane.cpus: there is one for each lane", hint: "set lanes = \(processors.count)")

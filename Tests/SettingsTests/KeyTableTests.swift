@@ -21,7 +21,7 @@ import Testing
                 #expect(!(key.isRequired && key.defaultValue != nil), "\(key.key)")
             }
         }
-        #expect(GatewaySettings.knownKeys.count == 101)
+        #expect(GatewaySettings.knownKeys.count == 103)
         // A replay decides who a gateway is, where its frames come from and who its peers are; all else a site may have.
         let inReplay = ReplayScenario.knownKeys.map(\.key).filter { $0.hasPrefix("site.SITE.set.") }.map { $0.dropFirst(14) }
         #expect(

@@ -93,6 +93,11 @@ import Testing
                 "gw.conf:8:9: lanes: 2 lanes cannot share the port lan1 (only ports of kind packet can be shared)"
             ])
         #expect(problems(adding: "port.lan1.kind = pcap\nport.lan1.device = e\nlanes = 3").count == 1)
+        #expect(
+            problems(adding: tap + "lane.gather = 50us") == [
+                "gw.conf:8:15: lane.gather: frames of the port lan1 cannot gather (only ports of kind packet have room for them)"
+            ])
+        #expect(problems(adding: "lane.gather = 50us") == [] && problems(adding: tap + "lane.gather = 0s") == [])
         #expect(problems(adding: tap + "lanes = 1") == [] && problems(adding: tap + "lanes = auto") == [])
         #expect(problems(adding: "port.lan1.kind = packet\nport.lan1.device = eth2\nlanes = 8") == [])
     }

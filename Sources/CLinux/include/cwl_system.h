@@ -139,24 +139,39 @@ int64_t cwl_thread_start(pthread_t *thread, int cpu, void *(*body)(void *), void
 /// Processors that the calling thread may run on.
 int64_t cwl_processors(void);
 
-/// Keeps the calling thread on one of the processors that it might run on otherwise; EINVAL for another one. A negative number:
-/// on any of those again. What somebody else does to its processors meanwhile stays as it is, and is where it may run from then on.
-int64_t cwl_thread_stay_on(int cpu);
+static inline int64_t cwl_pread(int fd, void *bytes, size_t count, int64_t offset) {
+    return cwl_result(pread(fd, bytes, count, offset));
+}
+
+/// Octets of a set of processors (cpu_set_t), which the functions below are given.
+size_t cwl_processors_size(void);
+
+/// Fills a set with those that the calling thread may run on.
+int64_t cwl_thread_processors(void *set);
+
+/// Lets the calling thread run on those of a set that its cpuset has.
+int64_t cwl_thread_set_processors(const void *set);
+
+void cwl_processors_all(void *set);
+
+/// EINVAL for a number that no set has.
+int64_t cwl_processors_only(void *set, int cpu);
+
+int cwl_processors_has(const void *set, int cpu);
+
+int cwl_processors_equal(const void *a, const void *b);
 
 /// Lets the calling thread sleep until the monotonic clock has reached `nanoseconds`, or a signal comes.
-void cwl_thread_sleep_until(uint64_t nanoseconds);
+int64_t cwl_thread_sleep_until(uint64_t nanoseconds);
 
 /// Has the kernel wake the calling thread when it has asked for it, and not up to 50 us later.
-void cwl_thread_exact_timers(void);
+int64_t cwl_thread_exact_timers(void);
 
 /// The processor that the calling thread runs on.
 int64_t cwl_thread_processor(void);
 
 /// For how many nanoseconds the thread whose /proc/thread-self/schedstat this is has run, or has waited for a processor.
 int64_t cwl_thread_cost(int fd);
-
-/// Whether the calling thread may run there.
-int cwl_may_run_on(int cpu);
 
 /// Names the calling thread; at most 15 octets.
 int64_t cwl_thread_set_name(const char *name);
