@@ -74,6 +74,9 @@ public struct PathMTUSearch: Sendable {
     /// Rounds in a row in which nothing was answered.
     private var silentRounds = 0
     private var confirmDue = Instant.distantFuture
+    /// How many more times the next confirmation follows soon. A path that narrows stops what was sent over it, so that there is
+    /// nothing to be seen of a stream that keeps everybody busy but for the silence.
+    private var soonAgain = 0
     private var recheckDue = Instant.distantFuture
     private var isConfirming = false
     private var isRunning = false
@@ -194,7 +197,10 @@ public struct PathMTUSearch: Sendable {
     /// - Parameter isBusy: whether much has been sent to the peer since the last call.
     public mutating func handleTimeout(isBusy: Bool, at now: Instant) {
         guard isRunning else { return }
-        if isBusy { confirmDue = min(confirmDue, now + PathMTUSearch.confirmBusy) }
+        if isBusy {
+            soonAgain = 2
+            confirmDue = min(confirmDue, now + PathMTUSearch.confirmBusy)
+        }
         if roundDue <= now { endRound(at: now) }
         guard candidates.isEmpty else { return }
         if recheckDue <= now {
@@ -290,12 +296,17 @@ public struct PathMTUSearch: Sendable {
         if sizes.isEmpty { complete(at: now) } else { start(sizes, at: now) }
     }
 
+    private mutating func scheduleConfirmation(at now: Instant) {
+        confirmDue = now + (soonAgain > 0 ? PathMTUSearch.confirmBusy : PathMTUSearch.confirmIdle)
+        soonAgain = max(soonAgain - 1, 0)
+    }
+
     private mutating func endConfirmation(at now: Instant) {
         isConfirming = false
         candidates = []
         unsent = []
         roundDue = .distantFuture
-        confirmDue = now + PathMTUSearch.confirmIdle
+        scheduleConfirmation(at: now)
     }
 
     private mutating func complete(at now: Instant) {
@@ -303,7 +314,7 @@ public struct PathMTUSearch: Sendable {
         candidates = []
         unsent = []
         roundDue = .distantFuture
-        confirmDue = now + PathMTUSearch.confirmIdle
+        scheduleConfirmation(at: now)
         recheckDue = now + recheck
     }
 

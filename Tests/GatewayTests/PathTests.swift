@@ -148,6 +148,26 @@ import Tunnels
         #expect(path(mesh).size == 1_500)
     }
 
+    /// A stream that waits for what was lost sends nothing to speak of: whenever the path becomes narrow, it is found out.
+    @Test(arguments: (0...20).map { Int64($0) * 60 })
+    func aBlackHoleSilencesWhoeverSends(offset: Int64) throws {
+        let mesh = try pair { $0.recheck = .seconds(2) }
+        mesh.run(for: .seconds(1))
+        let start = mesh.now
+        // Between one recheck, the next, and a while after that.
+        let count = UInt32(2_000 + offset)
+        for number in 0..<count {
+            mesh.send(
+                testFrame(to: .broadcast, from: host(0), number: number, count: 1_514), site: 0,
+                at: start + .milliseconds(Int64(number)))
+        }
+        mesh.run(for: .milliseconds(Int64(count)))
+        #expect(path(mesh).size == 1_500)
+        mesh.setWire(0, 1) { $0.limit = 1_280 - 28 }
+        mesh.run(for: .milliseconds(3_000))
+        #expect(path(mesh).size == 1_280 && path(mesh).blackHoles >= 1 && suspects(mesh) == 0)
+    }
+
     // MARK: Roaming
 
     /// A NAT forgets: the peer is elsewhere in the middle of a flow, and what is known of the path begins anew.
