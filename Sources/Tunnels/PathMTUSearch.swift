@@ -74,8 +74,8 @@ public struct PathMTUSearch: Sendable {
     /// Rounds in a row in which nothing was answered.
     private var silentRounds = 0
     private var confirmDue = Instant.distantFuture
-    /// How many more times the next confirmation follows soon. A path that narrows stops what was sent over it, so that there is
-    /// nothing to be seen of a stream that keeps everybody busy but for the silence.
+    /// How many more times the next confirmation follows soon though nothing is sent: a path that narrows silences the stream that
+    /// kept it busy.
     private var soonAgain = 0
     private var recheckDue = Instant.distantFuture
     private var isConfirming = false
